@@ -1,0 +1,1 @@
+"""Trained models to `Network`, exactly or not at all."""

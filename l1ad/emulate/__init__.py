@@ -1,0 +1,1 @@
+"""Executors of a `Network`; `reference` is the definition."""

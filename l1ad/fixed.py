@@ -1,0 +1,186 @@
+"""Fixed-point types and `cast`, the only place in l1ad where bits are lost.
+
+A *raw* number is an integer; its *value* is ``raw * 2**-frac``.  The rounding and overflow modes are those of
+the AP types of HLS (AMD UG1399, "Arbitrary Precision Fixed-Point Data Types"), and `cast` equals the C++
+headers that hls4ml ships, bit for bit.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+Raw = npt.NDArray[np.int64]
+
+ROUNDING = ("TRN", "TRN_ZERO", "RND", "RND_ZERO", "RND_INF", "RND_MIN_INF", "RND_CONV")
+OVERFLOW = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
+MAX_BITS = 63
+"""Widest raw number, sign included: every intermediate of a network fits an int64 with a bit to spare."""
+
+_AP = re.compile(r"^ap_(u?)(fixed|int)<([^<>]+)>$")
+
+
+@dataclass(frozen=True, slots=True)
+class FixedPoint:
+    """A fixed-point type: ``value = raw * 2**-frac``, `raw` an integer of `width` bits, sign bit included.
+
+    Parameters
+    ----------
+    width : int
+        Bits in all, 1 to 63.
+    frac : int
+        Fractional bits; may be negative or exceed `width`.
+    signed : bool
+    rounding : str
+        One of `ROUNDING`: what `cast` does with the bits below the least significant one.
+    overflow : str
+        One of `OVERFLOW`: what `cast` does with values out of range.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a field is not what is stated above.
+    """
+
+    width: int
+    frac: int
+    signed: bool = True
+    rounding: str = "TRN"
+    overflow: str = "WRAP"
+
+    def __post_init__(self) -> None:
+        for field in ("width", "frac"):
+            if type(getattr(self, field)) is not int:
+                raise TypeError(f"FixedPoint {field} must be an int, not {getattr(self, field)!r}")
+        if type(self.signed) is not bool:
+            raise TypeError(f"FixedPoint signed must be a bool, not {self.signed!r}")
+        if not 1 <= self.width <= MAX_BITS:
+            raise ValueError(f"FixedPoint width must be between 1 and {MAX_BITS} bits, not {self.width}")
+        if abs(self.frac) > MAX_BITS:
+            raise ValueError(f"FixedPoint frac must be between -{MAX_BITS} and {MAX_BITS}, not {self.frac}")
+        if self.rounding not in ROUNDING:
+            raise ValueError(f"FixedPoint rounding must be one of {ROUNDING}, not {self.rounding!r}")
+        if self.overflow not in OVERFLOW:
+            raise ValueError(f"FixedPoint overflow must be one of {OVERFLOW}, not {self.overflow!r}")
+
+    @property
+    def lsb(self) -> float:
+        """Value of one raw unit."""
+        return 2.0**-self.frac
+
+    @property
+    def min_raw(self) -> int:
+        """Smallest raw number that `cast` returns."""
+        if not self.signed:
+            return 0
+        return -(1 << (self.width - 1)) + (self.overflow == "SAT_SYM")
+
+    @property
+    def max_raw(self) -> int:
+        """Largest raw number that `cast` returns."""
+        return (1 << (self.width - self.signed)) - 1
+
+    @classmethod
+    def holding(cls, low: int, high: int, frac: int) -> FixedPoint:
+        """Narrowest type that holds every raw number from `low` to `high`, so that a cast to it is exact."""
+        signed = low < 0
+        bits = max((-low - 1).bit_length() if signed else 0, max(high, 0).bit_length())
+        return cls(max(bits + signed, 1), frac, signed)
+
+    @classmethod
+    def parse(cls, text: str) -> FixedPoint:
+        """Type written as in C++, such as ``ap_ufixed<8,3,AP_RND_CONV,AP_SAT>`` or ``ap_int<13>``."""
+        match = _AP.match(text.replace(" ", ""))
+        if not match:
+            raise ValueError(f"type must read ap_[u]fixed<width,integer[,rounding[,overflow]]>, not {text!r}")
+        unsigned, kind, body = match.groups()
+        args = body.split(",")
+        width = int(args[0])
+        integer = int(args[1]) if kind == "fixed" else width
+        modes = [a.removeprefix("AP_") for a in args[2 if kind == "fixed" else 1 :]]
+        if modes[2:] and modes[2:] != ["0"]:
+            raise ValueError(f"saturation bits are not supported, in {text!r}")
+        return cls(width, width - integer, not unsigned, *modes[:2])
+
+    def __str__(self) -> str:
+        """C++ spelling; integer bits count the sign."""
+        u = "" if self.signed else "u"
+        return f"ap_{u}fixed<{self.width},{self.width - self.frac},AP_{self.rounding},AP_{self.overflow}>"
+
+
+def cast(raw: npt.ArrayLike, frac: int, to: FixedPoint) -> Raw:
+    """Raw numbers of the type `to` that stand for the values ``raw * 2**-frac``.
+
+    Parameters
+    ----------
+    raw : integer array_like, any shape
+    frac : int
+        Fractional bits of `raw`.
+    to : FixedPoint
+
+    Returns
+    -------
+    int64 array, shape of `raw`
+
+    Raises
+    ------
+    TypeError
+        If `raw` is not of an integer type.
+    OverflowError
+        If aligning `raw` with `to` would need more than 63 bits.
+
+    Source
+    ------
+    AMD UG1399 quantisation and overflow modes; checked against ``ap_fixed_base.h`` as shipped with hls4ml 1.3.0.
+    """
+    given: npt.NDArray[Any] = np.asarray(raw)
+    if given.dtype.kind not in "iu" or given.dtype == np.uint64:
+        raise TypeError(f"cast needs integer raw numbers of at most 64 bits with sign, not dtype {given.dtype}")
+    x = given.astype(np.int64)
+    shift = frac - to.frac
+    if shift > MAX_BITS - 1:
+        raise OverflowError(f"cast from {frac} fractional bits to {to} drops {shift} bits, more than {MAX_BITS - 1}")
+    x = _round(x, shift, to.rounding) if shift > 0 else _shift_left(x, -shift, to)
+    if to.overflow == "WRAP":
+        low = to.min_raw
+        return ((x - low) & ((1 << to.width) - 1)) + low
+    if to.overflow == "SAT_ZERO":
+        return np.where((x < to.min_raw) | (x > to.max_raw), 0, x)
+    return np.clip(x, to.min_raw, to.max_raw)
+
+
+def _round(x: Raw, shift: int, rounding: str) -> Raw:
+    """Drop `shift` > 0 low bits."""
+    floor = x >> shift
+    dropped = x - (floor << shift)
+    if rounding == "TRN":
+        return floor
+    if rounding == "TRN_ZERO":
+        up = (x < 0) & (dropped != 0)
+        return floor + up.astype(np.int64)
+    half = 1 << (shift - 1)
+    tie_up = {
+        "RND": np.True_,
+        "RND_MIN_INF": np.False_,
+        "RND_INF": x >= 0,
+        "RND_ZERO": x < 0,
+        "RND_CONV": (floor & 1) == 1,
+    }[rounding]
+    up = (dropped > half) | ((dropped == half) & tie_up)
+    return floor + up.astype(np.int64)
+
+
+def _shift_left(x: Raw, shift: int, to: FixedPoint) -> Raw:
+    """Append `shift` >= 0 zero bits; nothing may leave an int64."""
+    if x.size and shift:
+        largest = max(abs(int(x.min())), abs(int(x.max())))
+        if largest.bit_length() + shift > MAX_BITS - 1:
+            raise OverflowError(
+                f"cast to {to} needs {largest.bit_length() + shift + 1} bits to append {shift} fractional bits, "
+                f"more than {MAX_BITS}"
+            )
+    return x << shift

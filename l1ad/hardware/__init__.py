@@ -1,0 +1,1 @@
+"""Firmware projects, tool runners and report parsers."""

@@ -1,0 +1,1 @@
+"""QKeras trigger models and their training."""
