@@ -1,4 +1,4 @@
-"""Raw against raw: do two executors of one network agree, and where do they first differ?"""
+"""Raw against raw: whether two executors of one network agree, and where they first differ."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class Agreement:
         )
 
     def require(self) -> Agreement:
-        """This, or MismatchError if anything differed."""
+        """Return self, or raise MismatchError if anything differed."""
         if self.n_mismatches:
             raise MismatchError(str(self))
         return self

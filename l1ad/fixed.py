@@ -21,7 +21,7 @@ OVERFLOW = ("WRAP", "SAT", "SAT_ZERO", "SAT_SYM")
 MAX_BITS = 63
 """Widest raw number, sign included: every intermediate of a network fits an int64 with a bit to spare."""
 
-_AP = re.compile(r"^ap_(u?)(fixed|int)<([^<>]+)>$")
+_AP = re.compile(r"^ap_(u?)(?:int<(\d+)|fixed<(\d+),(-?\d+))((?:,[^<>,]+)*)>$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,8 @@ class FixedPoint:
         """Smallest raw number that `cast` returns."""
         if not self.signed:
             return 0
-        return -(1 << (self.width - 1)) + (self.overflow == "SAT_SYM")
+        symmetric = self.overflow == "SAT_SYM" and self.width > 1  # of one bit, the headers make -1 all the same
+        return -(1 << (self.width - 1)) + symmetric
 
     @property
     def max_raw(self) -> int:
@@ -97,14 +98,12 @@ class FixedPoint:
         match = _AP.match(text.replace(" ", ""))
         if not match:
             raise ValueError(f"type must read ap_[u]fixed<width,integer[,rounding[,overflow]]>, not {text!r}")
-        unsigned, kind, body = match.groups()
-        args = body.split(",")
-        width = int(args[0])
-        integer = int(args[1]) if kind == "fixed" else width
-        modes = [a.removeprefix("AP_") for a in args[2 if kind == "fixed" else 1 :]]
+        unsigned, whole, width, integer, rest = match.groups()
+        modes = [mode.removeprefix("AP_") for mode in rest.split(",")[1:]]
         if modes[2:] and modes[2:] != ["0"]:
             raise ValueError(f"saturation bits are not supported, in {text!r}")
-        return cls(width, width - integer, not unsigned, *modes[:2])
+        bits = int(whole or width)
+        return cls(bits, bits - int(whole or integer), not unsigned, *modes[:2])
 
     def __str__(self) -> str:
         """C++ spelling; integer bits count the sign."""
@@ -146,8 +145,8 @@ def cast(raw: npt.ArrayLike, frac: int, to: FixedPoint) -> Raw:
         raise OverflowError(f"cast from {frac} fractional bits to {to} drops {shift} bits, more than {MAX_BITS - 1}")
     x = _round(x, shift, to.rounding) if shift > 0 else _shift_left(x, -shift, to)
     if to.overflow == "WRAP":
-        low = to.min_raw
-        return ((x - low) & ((1 << to.width) - 1)) + low
+        kept, sign = x & ((1 << to.width) - 1), 1 << (to.width - 1)
+        return (kept ^ sign) - sign if to.signed else kept
     if to.overflow == "SAT_ZERO":
         return np.where((x < to.min_raw) | (x > to.max_raw), 0, x)
     return np.clip(x, to.min_raw, to.max_raw)
@@ -155,13 +154,12 @@ def cast(raw: npt.ArrayLike, frac: int, to: FixedPoint) -> Raw:
 
 def _round(x: Raw, shift: int, rounding: str) -> Raw:
     """Drop `shift` > 0 low bits."""
-    floor = x >> shift
+    floor: Raw = x >> shift
     dropped = x - (floor << shift)
     if rounding == "TRN":
         return floor
     if rounding == "TRN_ZERO":
-        up = (x < 0) & (dropped != 0)
-        return floor + up.astype(np.int64)
+        return np.where((x < 0) & (dropped != 0), floor + 1, floor)
     half = 1 << (shift - 1)
     tie_up = {
         "RND": np.True_,
@@ -170,8 +168,7 @@ def _round(x: Raw, shift: int, rounding: str) -> Raw:
         "RND_ZERO": x < 0,
         "RND_CONV": (floor & 1) == 1,
     }[rounding]
-    up = (dropped > half) | ((dropped == half) & tie_up)
-    return floor + up.astype(np.int64)
+    return np.where((dropped > half) | ((dropped == half) & tie_up), floor + 1, floor)
 
 
 def _shift_left(x: Raw, shift: int, to: FixedPoint) -> Raw:

@@ -32,7 +32,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any, cast as typed
+from typing import Any
+from typing import cast as typed
 
 import numpy as np
 import numpy.typing as npt
@@ -198,7 +199,7 @@ class Network:
             if not isinstance(document, dict) or document.get("format") != FORMAT:
                 raise ValueError(f"format must be {FORMAT!r}")
             network = cls(tuple(_from_json(entry) for entry in document["operations"]))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: not a network file: {error}") from error
         if network.digest != document.get("digest"):
             raise ValueError(

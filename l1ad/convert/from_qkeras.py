@@ -7,9 +7,11 @@ output it equals, so that the two can be compared layer by layer.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from l1ad.errors import UnsupportedError
 from l1ad.fixed import FixedPoint, Raw
@@ -210,17 +212,25 @@ def _called(quantiser: Any) -> str:
     return "None" if quantiser is None else str(getattr(quantiser, "__name__", type(quantiser).__name__))
 
 
-def keras_values(model: Any, network: Network, x: Raw) -> dict[str, np.ndarray[Any, np.dtype[np.float64]]]:
-    """What Keras computes for each operation of `network`, by name, as float64 values (n_events, size).
+def keras_tracer(model: Any, network: Network) -> Callable[[Raw], dict[str, npt.NDArray[np.float64]]]:
+    """Make a function of trigger integers that gives what Keras predicts for each operation.
 
     Parameters
     ----------
     model : keras.Model
         The model that `network` was converted from.
     network : Network
-    x : int64 array, shape (n_events, n_columns)
+
+    Returns
+    -------
+    callable
+        From int64 array, shape (n_events, n_columns), to values by operation name, each of shape (n_events, size).
     """
     names = [operation.name for operation in network.operations[1:]]
     every = keras.Model(model.input, [model.get_layer(name).output for name in names])
-    outputs = every.predict(x.astype(np.float32), batch_size=16384, verbose=0)
-    return {name: np.asarray(value, np.float64) for name, value in zip(names, outputs, strict=True)}
+
+    def values(x: Raw) -> dict[str, npt.NDArray[np.float64]]:
+        outputs = every.predict(x.astype(np.float32), batch_size=16384, verbose=0)
+        return {name: np.asarray(value, np.float64) for name, value in zip(names, outputs, strict=True)}
+
+    return values

@@ -19,7 +19,7 @@ def find_compiler() -> str:
     ToolNotFoundError
         If ``$CXX`` names a program that does not exist, or nothing is found.
     """
-    chosen = os.environ.get("CXX")
+    chosen = os.environ.get("CXX", "").strip()
     if chosen:
         if shutil.which(shlex.split(chosen)[0]) is None:
             raise ToolNotFoundError(f"C++ compiler: $CXX must name a program on the PATH, not {chosen!r}")

@@ -13,9 +13,9 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import hls4ml
 import numpy as np
@@ -28,42 +28,12 @@ from l1ad.errors import MismatchError, UnsupportedError
 from l1ad.fixed import FixedPoint, Raw
 from l1ad.hardware import hls_layers
 from l1ad.hardware.compiler import find_compiler
+from l1ad.hardware.target import Target
 from l1ad.network import Dense, Input, Mask, Network, Operation, Rescale, Subtract, SumOfSquares
 
 PROJECT = "l1ad"
 """Name of the top function."""
-STRATEGIES = ("Latency", "Resource")
 MANIFEST = "manifest.json"
-
-
-@dataclass(frozen=True)
-class Target:
-    """What the firmware is built for.
-
-    Parameters
-    ----------
-    part : str
-        FPGA part, as Vitis HLS spells it.
-    clock_ns : float
-        Clock period.
-    strategy : str
-        One of `STRATEGIES`, for the dense layers.
-    reuse_factor : int
-        Multiplications per multiplier and event; 1 is fully parallel.
-    """
-
-    part: str = "xcvu13p-flga2577-2-e"
-    clock_ns: float = 5.0
-    strategy: str = "Latency"
-    reuse_factor: int = 1
-
-    def __post_init__(self) -> None:
-        if self.strategy not in STRATEGIES:
-            raise ValueError(f"firmware strategy must be one of {STRATEGIES}, not {self.strategy!r}")
-        if not self.clock_ns > 0:
-            raise ValueError(f"firmware clock_ns must be positive, not {self.clock_ns}")
-        if self.reuse_factor < 1:
-            raise ValueError(f"firmware reuse_factor must be at least 1, not {self.reuse_factor}")
 
 
 def write_project(network: Network, folder: str | Path, target: Target, vectors: npt.ArrayLike) -> Path:
@@ -163,7 +133,7 @@ def hls_graph(network: Network, folder: str | Path, target: Target) -> ModelGrap
 
 
 def _layer(operation: Operation, network: Network) -> tuple[dict[str, Any], dict[str, str]]:
-    """Description of one operation as hls4ml takes it, and its types other than the result's."""
+    """Describe one operation as hls4ml takes it, with its types other than the result's."""
     match operation:
         case Input(columns=columns):
             return {"class_name": "InputLayer", "input_shape": [len(columns)]}, {}
@@ -275,7 +245,7 @@ def simulate_trace(network: Network, folder: str | Path, x: npt.ArrayLike) -> di
 class _Traced(ctypes.Structure):
     """``trace_data`` of hls4ml's bridge: layer name, pointer to its output."""
 
-    _fields_ = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_double))]  # noqa: RUF012
+    _fields_: ClassVar = [("name", ctypes.c_char_p), ("data", ctypes.POINTER(ctypes.c_double))]
 
 
 def _simulate(network: Network, folder: Path, x: Raw, *, trace: bool) -> dict[str, Raw]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from hls4ml.backends import get_backend
 from hls4ml.backends.template import FunctionCallTemplate, LayerConfigTemplate
@@ -22,7 +22,7 @@ _CALL = "nnet::mask<{x_t}, {by_t}, {output_t}, {config}>({x}, {by}, {output}, {c
 class L1adMask(Layer):  # type: ignore[misc]
     """Layer of an hls4ml graph: inputs `x` and `by`, constant `column`."""
 
-    _expected_attributes = [WeightAttribute("column"), TypeAttribute("column")]
+    _expected_attributes: ClassVar = [WeightAttribute("column"), TypeAttribute("column")]
 
     def initialize(self) -> None:
         """Declare the output and the constant."""

@@ -7,6 +7,9 @@ it is first imported.
 from __future__ import annotations
 
 import os
+import warnings
+from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -18,7 +21,12 @@ import tensorflow as tf
 import tf_keras as keras
 
 from l1ad.events.schema import InputColumn
+from l1ad.files import replacing
 from l1ad.fixed import FixedPoint
+
+__all__ = ["PresenceMask", "SumOfSquares", "TriggerScaling", "keras", "load_model", "qkeras", "save_model", "tf"]
+
+tf.get_logger().setLevel("ERROR")
 
 if tf.keras.layers.Layer is not keras.layers.Layer:
     raise ImportError(
@@ -49,12 +57,9 @@ class TriggerScaling(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make this layer again."""
-        fields = [{key: getattr(c, key) for key in c.__dataclass_fields__} for c in self.columns]
-        return super().get_config() | {
-            "columns": fields,
-            "offset": self.offset.tolist(),
-            "shift": self.shift.tolist(),
-        }
+        columns = [asdict(column) for column in self.columns]
+        mine = {"columns": columns, "offset": self.offset.tolist(), "shift": self.shift.tolist()}
+        return {**super().get_config(), **mine}
 
 
 class PresenceMask(keras.layers.Layer):  # type: ignore[misc]
@@ -77,7 +82,7 @@ class PresenceMask(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make this layer again."""
-        return super().get_config() | {"index": self.index.tolist()}
+        return {**super().get_config(), "index": self.index.tolist()}
 
 
 class SumOfSquares(keras.layers.Layer):  # type: ignore[misc]
@@ -103,7 +108,7 @@ class SumOfSquares(keras.layers.Layer):  # type: ignore[misc]
 
     def get_config(self) -> dict[str, Any]:
         """Arguments that make this layer again."""
-        return super().get_config() | {"out": self.out}
+        return {**super().get_config(), "out": self.out}
 
 
 CUSTOM_OBJECTS: dict[str, Any] = {
@@ -111,6 +116,13 @@ CUSTOM_OBJECTS: dict[str, Any] = {
     "PresenceMask": PresenceMask,
     "SumOfSquares": SumOfSquares,
 }
+
+
+def save_model(model: Any, path: str | os.PathLike[str]) -> None:
+    """Write an ``.h5`` file, whole or not at all; QKeras 0.9 cannot read the newer format back."""
+    with replacing(Path(path)) as aside, warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        model.save(aside, save_format="h5")
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
@@ -124,6 +136,8 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     objects: dict[str, Any] = dict(CUSTOM_OBJECTS)
     qkeras.utils._add_supported_quantized_objects(objects)
     try:
-        return keras.models.load_model(path, custom_objects=objects, compile=False)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "The `keras.constraints.serialize", UserWarning)
+            return keras.models.load_model(path, custom_objects=objects, compile=False)
     except (OSError, ValueError, TypeError, KeyError) as error:
         raise ValueError(f"{path}: not a Keras model that l1ad can read: {error}") from error

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import numpy as np
 
+from l1ad.events.schema import InputColumn
 from l1ad.fixed import Raw
+
+MIN_PRESENT = 200
+"""Fewest events with an object that its own scaling can be fitted on."""
 
 
 @dataclass(frozen=True)
@@ -22,21 +27,23 @@ class Scaling:
     shift: Raw
 
 
-def fit_scaling(x: Raw, presence: Raw) -> Scaling:
+def fit_scaling(x: Raw, columns: tuple[InputColumn, ...], presence: Raw) -> Scaling:
     """Scaling that maps the central 90 % of each column to about -2 .. 2.
 
     Parameters
     ----------
     x : int64 array, shape (n_events, n_columns)
         Trigger integers of the training sample.
+    columns : tuple of InputColumn
     presence : int64 array, shape (n_columns,)
         Column that holds the pT of each column's object; events without the object do not count.
 
     Returns
     -------
     Scaling
-        ``offset = round((p5 + p95) / 2)``, ``shift = ceil(log2((p95 - p5) / 4))``; both 0 for a column that is
-        constant or never present.
+        ``offset = round((p5 + p95) / 2)``, ``shift = ceil(log2((p95 - p5) / 4))``.  An object that fewer than
+        `MIN_PRESENT` events have takes the scaling of the one before it in its collection; both are 0 for a
+        column that is constant.
 
     Source
     ------
@@ -44,12 +51,21 @@ def fit_scaling(x: Raw, presence: Raw) -> Scaling:
     """
     offset = np.zeros(x.shape[1], np.int64)
     shift = np.zeros(x.shape[1], np.int64)
-    for column in range(x.shape[1]):
-        seen = x[x[:, presence[column]] != 0, column]
-        if len(seen) == 0:
+    names = {column.name: number for number, column in enumerate(columns)}
+    for number, column in enumerate(columns):
+        seen = x[x[:, presence[number]] != 0, number]
+        before = names.get(_slot_before(column.name))
+        if len(seen) < MIN_PRESENT and before is not None:
+            offset[number], shift[number] = offset[before], shift[before]
             continue
-        low, high = np.percentile(seen, [5, 95])
-        offset[column] = round((low + high) / 2)
+        low, high = np.percentile(seen, [5, 95]) if len(seen) else (0, 0)
+        offset[number] = round((low + high) / 2)
         if high > low:
-            shift[column] = int(np.ceil(np.log2((high - low) / 4)))
+            shift[number] = int(np.ceil(np.log2((high - low) / 4)))
     return Scaling(offset, shift)
+
+
+def _slot_before(name: str) -> str:
+    """``mu2_pt`` -> ``mu1_pt``; the empty string for a first or only object."""
+    match = re.fullmatch(r"(\D+)(\d+)_(\w+)", name)
+    return f"{match[1]}{int(match[2]) - 1}_{match[3]}" if match else ""

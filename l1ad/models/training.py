@@ -15,6 +15,9 @@ from l1ad.models.config import ModelConfig
 from l1ad.models.keras import keras, tf
 from l1ad.models.scaling import Scaling, fit_scaling
 
+FINE_TUNING = 0.1
+"""Learning rate of the quantised model relative to its twin's: it must stay the twin's, not become another model."""
+
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with the model's label, epoch, number of epochs, and validation loss."""
 
@@ -62,26 +65,34 @@ def train(
     """
     keras.utils.set_random_seed(seed)
     tf.config.experimental.enable_op_determinism()
-    scaling = fit_scaling(train_events, presence)
+    scaling = fit_scaling(train_events, columns, presence)
     twin = build(config, columns, scaling, presence, quantised=False)
     quantised = build(config, columns, scaling, presence, quantised=True)
     losses: dict[str, list[float]] = {}
-    for label, model, epochs in (
-        ("float", twin, config.float_epochs),
-        ("quantised", quantised, config.quantised_epochs),
+    for label, model, epochs, rate in (
+        ("float", twin, config.float_epochs, config.learning_rate),
+        ("quantised", quantised, config.quantised_epochs, config.learning_rate * FINE_TUNING),
     ):
         if label == "quantised":
             copy_weights(twin.training, quantised.training)
         losses[f"{label}_train"], losses[f"{label}_validation"] = _fit(
-            model, config, epochs, train_events, validation_events, seed, lambda *a, label=label: progress(label, *a)
+            model,
+            config.batch_size,
+            epochs,
+            rate,
+            train_events,
+            validation_events,
+            seed,
+            lambda *a, label=label: progress(label, *a),
         )
     return Trained(quantised.trigger, twin.trigger, scaling, losses)
 
 
 def _fit(
     model: Trainable,
-    config: ModelConfig,
+    batch_size: int,
     epochs: int,
+    learning_rate: float,
     train_events: Raw,
     validation_events: Raw,
     seed: int,
@@ -89,8 +100,8 @@ def _fit(
 ) -> tuple[list[float], list[float]]:
     """Adam with a cosine schedule on events held in memory; the epoch with the best validation loss is kept."""
     x, validation = (tf.constant(events, tf.float32) for events in (train_events, validation_events))
-    batches = max(len(train_events) // config.batch_size, 1)
-    schedule = keras.optimizers.schedules.CosineDecay(config.learning_rate, epochs * batches)
+    batches = max(len(train_events) // batch_size, 1)
+    schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * batches)
     optimiser = keras.optimizers.Adam(schedule, clipnorm=1.0)
     variables = model.training.trainable_variables
 
@@ -98,7 +109,7 @@ def _fit(
     def epoch(order: Any) -> Any:
         total = tf.constant(0.0)
         for batch in tf.range(batches):
-            chosen = tf.gather(x, order[batch * config.batch_size : (batch + 1) * config.batch_size])
+            chosen = tf.gather(x, order[batch * batch_size : (batch + 1) * batch_size])
             with tf.GradientTape() as tape:
                 loss = model.loss(chosen)
             optimiser.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))

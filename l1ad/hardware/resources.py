@@ -1,0 +1,213 @@
+"""Latency and resources, each number with its stage; what a tool did not say is None, never 0."""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+from dataclasses import dataclass
+from math import ceil
+from pathlib import Path
+from xml.etree import ElementTree
+
+from l1ad.fixed import FixedPoint
+from l1ad.hardware.target import Target
+from l1ad.network import Dense, Input, Mask, Network, Operation, Rescale, Subtract, SumOfSquares
+
+ESTIMATE = "estimate"
+HLS = "HLS C synthesis"
+
+LEVEL_NS = 0.9
+"""Assumed delay of one level of carry-chain adders with routing, UltraScale+ speed grade 2: a round figure, not
+calibrated against any synthesis."""
+
+METHOD = (
+    "adder count: a constant multiplier costs one adder per non-zero digit of the weight's canonical signed-digit "
+    "form beyond the first, sums are balanced trees, an adder bit is one LUT, saturation one LUT per bit, no "
+    f"sub-expression shared; {LEVEL_NS} ns per adder level, in whole clocks; FF not estimated"
+)
+
+
+@dataclass(frozen=True)
+class Resources:
+    """One row of the resource table.
+
+    Parameters
+    ----------
+    stage : str
+        `ESTIMATE` or `HLS`.
+    tool : str
+        What made the numbers, with version; for an estimate, its method.
+    part : str
+    clock_ns : float or None
+        Target clock period.
+    lut, ff, dsp, bram : int or None
+    latency_cycles, interval_cycles : int or None
+        Of one event, and between events.
+    latency_ns : float or None
+    """
+
+    stage: str
+    tool: str
+    part: str
+    clock_ns: float | None
+    lut: int | None
+    ff: int | None
+    dsp: int | None
+    bram: int | None
+    latency_cycles: int | None
+    interval_cycles: int | None
+    latency_ns: float | None
+
+
+def estimate(network: Network, target: Target) -> Resources:
+    """Resources before any synthesis, by `METHOD`.
+
+    Raises
+    ------
+    ValueError
+        If the target reuses multipliers, which the count does not cover.
+    """
+    if target.reuse_factor != 1:
+        raise ValueError(f"resource estimate needs reuse_factor 1, not {target.reuse_factor}; synthesise instead")
+    lut = 0
+    ready: dict[str, int] = {}
+    for operation in network.operations:
+        adder_bits, levels = _cost(operation, network)
+        lut += adder_bits
+        start = max((ready[s] for s in (getattr(operation, k, None) for k in ("x", "y")) if s), default=0)
+        ready[operation.name] = start + levels
+    total_ns = ready[network.score.name] * LEVEL_NS
+    cycles = max(ceil(total_ns / target.clock_ns), 1)
+    return Resources(
+        ESTIMATE, METHOD, target.part, target.clock_ns, lut, None, 0, 0, cycles, 1, cycles * target.clock_ns
+    )
+
+
+def _cost(operation: Operation, network: Network) -> tuple[int, int]:
+    """LUT of one operation and its depth in adder levels, final cast included."""
+    flow = network.flows[operation.name]
+    accumulator = flow.accumulator.width
+    cast_luts, cast_levels = _cast_cost(operation.out, flow.accumulator, flow.size)
+    match operation:
+        case Input():
+            return 0, 0
+        case Rescale(offset=offset):
+            return int((offset != 0).sum()) * accumulator + cast_luts, 1 + cast_levels
+        case Dense(weight=weight, bias=bias):
+            source = network[operation.x].out.width
+            luts = depth = 0
+            for column in range(weight.shape[1]):
+                digits = [_signed_digits(int(w)) for w in weight[:, column]]
+                terms = sum(1 for d in digits if d) + bool(bias[column])
+                products = sum(
+                    (d - 1) * (source + int(abs(w)).bit_length())
+                    for d, w in zip(digits, weight[:, column], strict=True)
+                    if d
+                )
+                luts += products + max(terms - 1, 0) * accumulator
+                depth = max(depth, ceil(_log2(max(digits, default=1))) + ceil(_log2(terms)))
+            return luts + cast_luts, depth + cast_levels
+        case Subtract():
+            return flow.size * accumulator, 1
+        case Mask():
+            # each object's pT is compared with 0, then gates its elements
+            objects = len(set(operation.index.tolist()))
+            return objects * ceil(network[operation.by].out.width / 6) + flow.size * accumulator, 1
+        case SumOfSquares(x=x):
+            width, size = network[x].out.width, network.flows[x].size
+            return size * width * width // 2 + (size - 1) * accumulator + cast_luts, (
+                ceil(_log2(width)) + ceil(_log2(size)) + cast_levels
+            )
+
+
+def _cast_cost(out: FixedPoint, source: FixedPoint, size: int) -> tuple[int, int]:
+    """Rounding is an adder, saturation a multiplexer; truncation and wrap are wires."""
+    rounds = source.frac > out.frac and out.rounding != "TRN"
+    saturates = out.overflow != "WRAP" and source.width - source.frac > out.width - out.frac
+    return size * out.width * (rounds + saturates), int(rounds) + int(saturates)
+
+
+def _signed_digits(weight: int) -> int:
+    """Non-zero digits of the canonical signed-digit form."""
+    return (abs(weight) ^ (3 * abs(weight))).bit_count()
+
+
+def _log2(n: int) -> int:
+    return max(n - 1, 0).bit_length()
+
+
+def find_vitis() -> list[str] | None:
+    """Command that runs a project's ``build_prj.tcl``, or None if Vitis HLS is not on the PATH."""
+    if shutil.which("vitis-run"):
+        return ["vitis-run", "--mode", "hls", "--tcl", "build_prj.tcl"]
+    if shutil.which("vitis_hls"):
+        return ["vitis_hls", "-f", "build_prj.tcl"]
+    return None
+
+
+def synthesise(folder: str | Path, command: list[str]) -> Resources:
+    """Run C synthesis of a Vitis HLS project and parse its report.
+
+    Parameters
+    ----------
+    folder : path
+        Of the project.
+    command : list of str
+        From `find_vitis`.
+
+    Raises
+    ------
+    RuntimeError
+        If the tool fails or writes no report; the text names its log.
+    """
+    folder = Path(folder)
+    (folder / "build_opt.tcl").write_text(
+        "array set opt {\n reset 1\n csim 0\n synth 1\n cosim 0\n validation 0\n export 0\n vsynth 0\n fifo_opt 0\n}\n"
+    )
+    log = folder / "vitis.log"
+    with log.open("w") as out:
+        code = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT).returncode
+    reports = sorted(folder.glob("*_prj/solution1/syn/report/csynth.xml"))
+    if code or not reports:
+        raise RuntimeError(f"{folder}: {command[0]} ended with status {code} and {len(reports)} reports; see {log}")
+    return parse_csynth(reports[-1])
+
+
+def parse_csynth(path: str | Path) -> Resources:
+    """Resources out of ``csynth.xml`` of Vivado HLS or Vitis HLS.
+
+    Raises
+    ------
+    ValueError
+        If the file is damaged or something else; the text names it.
+    """
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (ElementTree.ParseError, OSError) as error:
+        raise ValueError(f"{path}: not a whole csynth report: {error}; synthesise again") from error
+    if root.tag != "profile" or root.find("AreaEstimates/Resources") is None:
+        raise ValueError(f"{path}: not a csynth report of Vivado or Vitis HLS; synthesise again")
+
+    def text(key: str) -> str | None:
+        found = root.findtext(key)
+        return found.strip() if found and found.strip() not in ("", "undef", "N/A") else None
+
+    def integer(*keys: str) -> int | None:
+        return next((int(value) for value in map(text, keys) if value is not None), None)
+
+    area, overall = "AreaEstimates/Resources/", "PerformanceEstimates/SummaryOfOverallLatency/"
+    clock = text("UserAssignments/TargetClockPeriod")
+    cycles = integer(overall + "Worst-caseLatency")
+    return Resources(
+        stage=HLS,
+        tool=f"{text('ReportVersion/Version') or 'unknown version'} (csynth.xml)",
+        part=text("UserAssignments/Part") or "unknown",
+        clock_ns=float(clock) if clock else None,
+        lut=integer(area + "LUT"),
+        ff=integer(area + "FF"),
+        dsp=integer(area + "DSP", area + "DSP48E"),
+        bram=integer(area + "BRAM_18K"),
+        latency_cycles=cycles,
+        interval_cycles=integer(overall + "Interval-max"),
+        latency_ns=cycles * float(clock) if cycles is not None and clock else None,
+    )

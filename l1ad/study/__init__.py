@@ -1,0 +1,1 @@
+"""Studies: a TOML file in, artefacts and a report page out."""

@@ -1,0 +1,160 @@
+"""``report.html``: one self-contained page."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import jinja2
+import numpy as np
+from scipy.stats import spearmanr
+
+from l1ad import __version__, documents
+from l1ad.events.menu import load_menu
+from l1ad.events.store import EventFile
+from l1ad.files import write_text
+from l1ad.network import Network
+from l1ad.study import plots
+from l1ad.study.pipeline import (
+    RATE_SAMPLE,
+    Agreements,
+    PerformanceTable,
+    ResourceTable,
+    Run,
+    Training,
+    load_scores,
+    menu_path,
+    rate_sample,
+)
+from l1ad.study.stages import PACKAGES
+from l1ad.study.summary import summary
+from l1ad.trigger import Refused, Thresholds, load_thresholds, roc
+
+
+@dataclass(frozen=True)
+class ModelSection:
+    """What the page shows of one model."""
+
+    name: str
+    config: dict[str, Any]
+    digest: str
+    operations: list[tuple[str, str, int, str, str]]
+    training: Training
+    agreements: Agreements
+    resources: ResourceTable
+    thresholds: Thresholds
+    efficiencies: dict[float, dict[str, str]]
+    rank_correlation: float
+    pictures: dict[str, str]
+
+
+def write_report(run: Run, page: Path) -> None:
+    """Write the page from the artefacts of a finished run."""
+    config = run.study.config
+    performance = documents.load(PerformanceTable, run.performance)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("l1ad.study"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
+    )
+    signals = list(config.events.signals)
+    compared = [None, *(khz * 1e3 for khz in config.rate.compared_khz)]
+    text = environment.get_template("report.html").render(
+        study=config,
+        summary=summary(run),
+        stage=performance.comparison.stage,
+        models=[_section(run, name, performance) for name in config.models],
+        signals=signals,
+        compared=compared,
+        detectors=list(dict.fromkeys(p.detector for p in performance.comparison.performances)),
+        performances={(p.signal, p.detector, p.target_hz): p.result for p in performance.comparison.performances},
+        differences=performance.comparison.differences,
+        twins=performance.twins,
+        menu=load_menu(menu_path(run)),
+        samples=_samples(run),
+        collider=config.rate.collider,
+        bars=_bars(performance, compared),
+        versions={"l1ad": __version__, **{name: version(name) for name in PACKAGES}},
+    )
+    write_text(page, text)
+
+
+def _section(run: Run, name: str, performance: PerformanceTable) -> ModelSection:
+    paths = run.paths(name)
+    network = Network.load(paths.network)
+    thresholds = load_thresholds(paths.thresholds, network.digest)
+    training = documents.load(Training, paths.training)
+    scores = load_scores(paths.scores, network)
+    sample = rate_sample(run)
+    signals = list(run.study.config.events.signals)
+    background, twin = scores[RATE_SAMPLE]
+    curves = {
+        s: roc(
+            background, sample.weights, scores[s][0], thresholds.collider.crossing_rate_hz, simulated=sample.simulated
+        )
+        for s in signals
+    }
+    mine = [e for e in performance.efficiencies if e.model == name]
+    lsb = network.score.out.lsb
+    pictures = {
+        "losses": plots.losses(training.losses),
+        "scores": plots.score_histogram(
+            background, sample.weights, {s: scores[s][0] for s in signals}, lsb, thresholds
+        ),
+        "roc": plots.roc(curves, thresholds, {s: [e.efficiency.value for e in mine if e.signal == s] for s in signals}),
+        "twin": plots.fixed_against_float(
+            np.concatenate([raw * lsb for raw, _ in scores.values()]),
+            np.concatenate([floating for _, floating in scores.values()]),
+            name,
+        ),
+    }
+    return ModelSection(
+        name=name,
+        config=asdict(run.study.config.models[name]),
+        digest=network.digest,
+        operations=[
+            (o.name, type(o).__name__, network.flows[o.name].size, str(network.flows[o.name].accumulator), str(o.out))
+            for o in network.operations
+        ],
+        training=training,
+        agreements=documents.load(Agreements, paths.agreement),
+        resources=documents.load(ResourceTable, paths.resources),
+        thresholds=thresholds,
+        efficiencies={
+            p.target_hz: {e.signal: str(e.efficiency) for e in mine if e.target_hz == p.target_hz}
+            for p in thresholds.working_points
+        },
+        rank_correlation=float(spearmanr(background, twin).statistic),
+        pictures=pictures,
+    )
+
+
+def _bars(performance: PerformanceTable, compared: list[float | None]) -> dict[float, str]:
+    pictures = {}
+    for target in compared:
+        rows: dict[str, dict[str, tuple[float, float]]] = {}
+        for p in performance.comparison.performances:
+            if p.target_hz == target and not isinstance(p.result, Refused):
+                rows.setdefault(p.detector, {})[p.signal] = (p.result.value, p.result.error)
+        if target is not None and rows:
+            label = f"efficiency at {target / 1e3:g} kHz ({performance.comparison.stage})"
+            pictures[target] = plots.efficiency_bars(rows, label)
+    return pictures
+
+
+def _samples(run: Run) -> list[dict[str, Any]]:
+    rows = []
+    digests = run.sample_digests()
+    for name, path in {"train": run.train_path, **run.samples}.items():
+        with EventFile(path) as file:
+            simulated = "simulated" if file.attrs.get("simulated") else "data"
+            rows.append(
+                {
+                    "name": name,
+                    "file": path.name,
+                    "events": len(file),
+                    "origin": simulated,
+                    "digest": digests[name][:12],
+                }
+            )
+    return rows

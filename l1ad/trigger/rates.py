@@ -1,0 +1,386 @@
+"""Rates: the collider's clock, the acceptance, thresholds and working points.
+
+A rate is the crossing rate times the summed probability per bunch crossing of the accepted events.  Its
+relative error is 1/√n_eff: the Poisson one, too large where a threshold takes much of a stitched sample.
+Below `MIN_EFFECTIVE` accepted effective events there is no rate, only a `Refused`.  Scores are discrete, so
+the achieved rate is reported beside the requested one.
+"""
+
+import math
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from l1ad.trigger.samples import (
+    BoolArray,
+    FloatArray,
+    IntArray,
+    crossing_weights,
+    integer_scores,
+    n_effective,
+    threshold_code,
+)
+
+REVOLUTION_HZ = 11_245.5
+"""Revolution frequency of the LHC: c / 26,658.883 m."""
+
+BUNCH_PLACES = 3564
+"""Bunch crossings in one revolution of the LHC, filled or not."""
+
+MIN_EFFECTIVE = 25.0
+"""Effective number of accepted events below which a rate (then known to worse than 20 %) is refused."""
+
+PURE_DEFINITION = "pure rate: rate of accepted events which no seed of the conventional menu takes"
+
+SIMULATED = "simulated, before dead time"
+MEASURED = "zero-bias data, before dead time"
+
+MORE_EVENTS = "add events to the tail (stitched hard samples), or ask for a higher rate"
+
+
+def crossing_rate_hz(colliding_bunches: int = 2544, revolution_hz: float = REVOLUTION_HZ) -> float:
+    """Rate of crossings of two filled bunches.
+
+    Parameters
+    ----------
+    colliding_bunches : int
+        Bunches that collide at the experiment; for real data, of the fill.
+    revolution_hz : float
+        Revolution frequency.
+
+    Returns
+    -------
+    float
+        In Hz, before dead time; 28,608,552 for the defaults.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If the number is not an integer from 1 to 3564, or the frequency is off by more than 0.1 %.
+
+    Source
+    ------
+    c / 26,658.883 m, the circumference of the LHC.
+    """
+    if type(colliding_bunches) is not int:
+        raise TypeError(f"colliding_bunches must be an integer, not {colliding_bunches!r}; count bunches")
+    if not 1 <= colliding_bunches <= BUNCH_PLACES:
+        raise ValueError(
+            f"colliding_bunches must be from 1 to {BUNCH_PLACES}, not {colliding_bunches}; "
+            "take the number that collide at the experiment"
+        )
+    if not abs(revolution_hz / REVOLUTION_HZ - 1) <= 1e-3:
+        swapped = "; 11425 is a published swap of two digits, 1.6 % high" if revolution_hz == 11425 else ""
+        raise ValueError(
+            f"revolution_hz must be {REVOLUTION_HZ} (c / 26658.883 m) within 0.1 %, not {revolution_hz}"
+            f"{swapped}; use {REVOLUTION_HZ}"
+        )
+    return float(colliding_bunches * revolution_hz)
+
+
+@dataclass(frozen=True)
+class Collider:
+    """The filling scheme that a rate assumes.  `crossing_rate_hz` checks it on construction."""
+
+    colliding_bunches: int = 2544
+    revolution_hz: float = REVOLUTION_HZ
+
+    def __post_init__(self) -> None:
+        crossing_rate_hz(self.colliding_bunches, self.revolution_hz)
+
+    @property
+    def crossing_rate_hz(self) -> float:
+        """Rate of crossings of two filled bunches, in Hz."""
+        return crossing_rate_hz(self.colliding_bunches, self.revolution_hz)
+
+
+@dataclass(frozen=True)
+class Rate:
+    """A rate, its standard error and what supports it.  It cannot be built on too few effective events."""
+
+    value_hz: float
+    error_hz: float
+    n_effective: float
+    n_raw: int
+    stage: str
+
+    def __post_init__(self) -> None:
+        if not self.n_effective >= MIN_EFFECTIVE:
+            raise ValueError(
+                f"rate must rest on n_eff of at least {MIN_EFFECTIVE:g}, not {_floor(self.n_effective)}; "
+                f"{self.n_raw} raw events; {MORE_EVENTS}"
+            )
+
+    def __str__(self) -> str:
+        return f"{self.value_hz / 1e3:.4g} ± {self.error_hz / 1e3:.2g} kHz ({self.stage})"
+
+
+@dataclass(frozen=True)
+class Refused:
+    """What stands in place of a rate, or of what depends on it, when too few effective events support it."""
+
+    n_effective: float
+    n_raw: int
+    remedy: str
+
+    def __str__(self) -> str:
+        return f"refused: n_eff {_floor(self.n_effective)} < {MIN_EFFECTIVE:g}"
+
+
+@dataclass(frozen=True)
+class Threshold:
+    """Smallest code whose rate does not exceed a target, the rate it achieves, and its uncertainty.
+
+    Attributes
+    ----------
+    raw : int
+        Threshold code.
+    raw_low, raw_high : int
+        Thresholds for the target plus and minus one standard error of the achieved rate.
+    rate : Rate
+        Achieved, not requested.
+    """
+
+    raw: int
+    raw_low: int
+    raw_high: int
+    rate: Rate
+
+
+@dataclass(frozen=True)
+class WorkingPoint:
+    """A target rate and the threshold that meets it, or the refusal of both rates.
+
+    Attributes
+    ----------
+    target_hz : float
+        Requested rate.
+    threshold : Threshold or Refused
+        With the achieved rate.
+    pure : Rate or Refused
+        See `PURE_DEFINITION`; it may be refused where the rate is not.
+    """
+
+    target_hz: float
+    threshold: Threshold | Refused
+    pure: Rate | Refused
+
+    @property
+    def refused(self) -> bool:
+        """Whether the sample cannot support this target: there is then no threshold."""
+        return isinstance(self.threshold, Refused)
+
+    @property
+    def rate(self) -> Rate | Refused:
+        """Achieved rate, or its refusal: either prints in a table."""
+        return self.threshold if isinstance(self.threshold, Refused) else self.threshold.rate
+
+
+def accept(scores: npt.ArrayLike, threshold: int) -> BoolArray:
+    """Accept what the trigger accepts, ``score >= threshold`` on integers: the only place that says so.
+
+    Parameters
+    ----------
+    scores : array_like of int, shape (n,)
+        Raw.
+    threshold : int
+        Raw.
+
+    Returns
+    -------
+    ndarray of bool, shape (n,)
+
+    Source
+    ------
+    Global Trigger firmware, ``adt_wrapper.vhd``.
+    """
+    return integer_scores(scores) >= threshold_code(threshold)
+
+
+def stage(*, simulated: bool) -> str:
+    """Stage at which a rate is quoted; every rate of this package is before dead time and trigger rules."""
+    if not isinstance(simulated, bool):
+        raise TypeError(f"simulated must be True or False, not {simulated!r}; say what the sample is")
+    return SIMULATED if simulated else MEASURED
+
+
+def rate(
+    scores: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    threshold: int,
+    crossing_rate_hz: float,
+    *,
+    simulated: bool,
+) -> Rate:
+    """Rate of a threshold.
+
+    Parameters
+    ----------
+    scores : array_like of int, shape (n,)
+        Raw.
+    weights : array_like of float, shape (n,)
+        Probability per bunch crossing; they sum to about 1.
+    threshold : int
+        Raw.
+    crossing_rate_hz : float
+        See `crossing_rate_hz`, the function.
+    simulated : bool
+        Whether the sample is simulated.
+
+    Raises
+    ------
+    ValueError
+        If fewer than `MIN_EFFECTIVE` effective events are accepted.
+    """
+    scores, weights = _sample(scores, weights)
+    found = _measure(weights[accept(scores, threshold)], _crossing(crossing_rate_hz), stage(simulated=simulated))
+    if isinstance(found, Refused):
+        raise ValueError(
+            f"rate must rest on n_eff of at least {MIN_EFFECTIVE:g}, not {_floor(found.n_effective)}; "
+            f"at threshold {threshold}, {found.n_raw} raw events; {found.remedy}"
+        )
+    return found
+
+
+def find_threshold(
+    scores: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    target_hz: float,
+    crossing_rate_hz: float,
+    *,
+    simulated: bool,
+) -> Threshold | Refused:
+    """Smallest integer threshold whose rate does not exceed the target, or a refusal.
+
+    Parameters
+    ----------
+    scores : array_like of int, shape (n,)
+        Raw.
+    weights : array_like of float, shape (n,)
+        Probability per bunch crossing; they sum to about 1.
+    target_hz, crossing_rate_hz : float
+        In Hz.
+    simulated : bool
+        Whether the sample is simulated.
+
+    Raises
+    ------
+    ValueError
+        If the target is not positive, or the whole sample is within it.
+    """
+    scores, weights = _sample(scores, weights)
+    crossing_rate_hz = _crossing(crossing_rate_hz)
+    quoted = stage(simulated=simulated)
+    if not (math.isfinite(target_hz) and target_hz > 0):
+        raise ValueError(f"target_hz must be positive, not {target_hz}; ask for a rate in Hz")
+    whole = crossing_rate_hz * float(weights.sum())
+    if whole <= target_hz:
+        raise ValueError(
+            f"target_hz must be below the rate of the whole sample, {whole:g} Hz, not {target_hz:g}; "
+            "ask for a lower rate"
+        )
+    raw = _smallest(scores, weights, target_hz, crossing_rate_hz)
+    found = _measure(weights[accept(scores, raw)], crossing_rate_hz, quoted)
+    if isinstance(found, Rate):
+        low = _smallest(scores, weights, target_hz + found.error_hz, crossing_rate_hz)
+        high = _smallest(scores, weights, target_hz - found.error_hz, crossing_rate_hz)
+        return Threshold(raw, low, high, found)
+    top = int(scores.max())
+    if found.n_raw == 0:
+        last = _measure(weights[accept(scores, top)], crossing_rate_hz, quoted)
+        if isinstance(last, Rate):  # the events are there; it is the score that cannot tell them apart
+            remedy = f"the score saturates: its highest code, {top}, alone gives {last}; widen the score's type"
+            return Refused(found.n_effective, found.n_raw, remedy)
+    return found
+
+
+def working_point(
+    scores: npt.ArrayLike,
+    weights: npt.ArrayLike,
+    seed_decisions: npt.ArrayLike,
+    target_hz: float,
+    crossing_rate_hz: float,
+    *,
+    simulated: bool,
+) -> WorkingPoint:
+    """Threshold for a target rate, with the rate it achieves and the pure rate.
+
+    Parameters
+    ----------
+    scores : array_like of int, shape (n,)
+        Raw.
+    weights : array_like of float, shape (n,)
+        Probability per bunch crossing; they sum to about 1.
+    seed_decisions : array_like of bool, shape (n,) or (n, seeds)
+        Decisions of the conventional menu: of any seed, or of each.
+    target_hz, crossing_rate_hz : float
+        In Hz.
+    simulated : bool
+        Whether the sample is simulated.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `find_threshold`, and if the decisions are not bool or belong to other events.
+    """
+    scores, weights = _sample(scores, weights)
+    taken = _taken(seed_decisions, len(scores))
+    threshold = find_threshold(scores, weights, target_hz, crossing_rate_hz, simulated=simulated)
+    if isinstance(threshold, Refused):
+        return WorkingPoint(float(target_hz), threshold, threshold)
+    pure = accept(scores, threshold.raw) & ~taken
+    found = _measure(weights[pure], _crossing(crossing_rate_hz), threshold.rate.stage)
+    return WorkingPoint(float(target_hz), threshold, found)
+
+
+def _measure(accepted: FloatArray, crossing_rate_hz: float, stage: str) -> Rate | Refused:
+    effective, raw = n_effective(accepted), len(accepted)
+    if effective < MIN_EFFECTIVE:
+        return Refused(effective, raw, MORE_EVENTS)
+    value = crossing_rate_hz * float(accepted.sum())
+    return Rate(value, value / math.sqrt(effective), effective, raw, stage)
+
+
+def _smallest(scores: IntArray, weights: FloatArray, limit_hz: float, crossing_rate_hz: float) -> int:
+    """Smallest threshold within the limit, by bisection on the integers with the very sum that `rate` takes."""
+    too_low, enough = int(scores.min()), int(scores.max()) + 1
+    if crossing_rate_hz * float(weights.sum()) <= limit_hz:
+        return too_low  # which accepts the whole sample
+    while enough - too_low > 1:
+        middle = (too_low + enough) // 2
+        if crossing_rate_hz * float(weights[accept(scores, middle)].sum()) <= limit_hz:
+            enough = middle
+        else:
+            too_low = middle
+    return enough
+
+
+def _sample(scores: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[IntArray, FloatArray]:
+    checked = integer_scores(scores)
+    return checked, crossing_weights(weights, len(checked))
+
+
+def _taken(seed_decisions: npt.ArrayLike, n_events: int) -> BoolArray:
+    decisions: npt.NDArray[Any] = np.asarray(seed_decisions)
+    if decisions.dtype != np.bool_:
+        raise TypeError(f"seed_decisions must be bool, not {decisions.dtype}; compare the seeds first")
+    if decisions.ndim not in (1, 2) or len(decisions) != n_events:
+        raise ValueError(
+            f"seed_decisions must have shape ({n_events},) or ({n_events}, seeds), not {decisions.shape}; "
+            "run the menu on the same events"
+        )
+    taken: BoolArray = np.logical_or.reduce(decisions.reshape(n_events, -1), axis=1)
+    return taken
+
+
+def _crossing(crossing_rate_hz: float) -> float:
+    if not (math.isfinite(crossing_rate_hz) and crossing_rate_hz > 0):
+        raise ValueError(f"crossing_rate_hz must be positive, not {crossing_rate_hz}; call crossing_rate_hz(bunches)")
+    return float(crossing_rate_hz)
+
+
+def _floor(effective: float) -> str:
+    """Print so that 24.99 never reads as 25."""
+    return f"{math.floor(10 * effective) / 10:g}"

@@ -1,0 +1,160 @@
+"""What scores and weights must be: checked once, at the door of every function of this package."""
+
+import operator
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+IntArray = npt.NDArray[np.int64]
+FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+
+WEIGHT_SUM_TOLERANCE = 0.1
+"""Largest distance from 1 of the summed probabilities per bunch crossing of a whole sample."""
+
+
+def integer_scores(scores: npt.ArrayLike, name: str = "scores") -> IntArray:
+    """Scores as the trigger compares them: raw codes, never values.
+
+    Parameters
+    ----------
+    scores : array_like of int, shape (n,)
+        Raw score codes, high = anomalous.
+    name : str
+        What an error text calls them.
+
+    Returns
+    -------
+    ndarray of int64, shape (n,)
+        Raw.
+
+    Raises
+    ------
+    TypeError
+        If the scores are not integers that fit int64.
+    ValueError
+        If they are not one-dimensional, or empty.
+    """
+    array: npt.NDArray[Any] = np.asarray(scores)
+    _check_vector(array, name)
+    if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, np.int64):
+        raise TypeError(
+            f"{name} must be integers that fit int64 (raw codes), not {array.dtype}; the trigger compares "
+            "raw codes: pass the emulator's raw scores, not their values"
+        )
+    return array.astype(np.int64, copy=False)
+
+
+def event_weights(weights: npt.ArrayLike, n_events: int, name: str = "weights") -> FloatArray:
+    """Non-negative weights, one per event.
+
+    Parameters
+    ----------
+    weights : array_like of float, shape (n_events,)
+        Any scale.
+    n_events : int
+        Number of events that they belong to.
+    name : str
+        What an error text calls them.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_events,)
+
+    Raises
+    ------
+    TypeError
+        If the weights are not real numbers.
+    ValueError
+        If the length differs, a weight is negative or not finite, or their sum is zero.
+    """
+    array: npt.NDArray[Any] = np.asarray(weights)
+    if array.dtype.kind not in "iuf":
+        raise TypeError(f"{name} must be real numbers, not {array.dtype}; pass one float per event")
+    if array.shape != (n_events,):
+        raise ValueError(
+            f"{name} must have shape ({n_events},), one per event, not {array.shape}; "
+            "take scores and weights from the same events"
+        )
+    array = array.astype(np.float64, copy=False)
+    for wrong, what in ((~np.isfinite(array), "finite"), (array < 0, "non-negative")):
+        if wrong.any():
+            first = int(np.argmax(wrong))
+            raise ValueError(
+                f"{name} must be {what}, not {array[first]}; at event {first} ({int(wrong.sum())} in all); "
+                "correct the weights, do not drop the events"
+            )
+    if not array.any():
+        raise ValueError(f"{name} must have a positive sum, not 0; weigh at least one event")
+    return array
+
+
+def crossing_weights(weights: npt.ArrayLike, n_events: int) -> FloatArray:
+    """Weights that are probabilities per bunch crossing: those of a whole sample add up to about 1.
+
+    Parameters
+    ----------
+    weights : array_like of float, shape (n_events,)
+        Probability per bunch crossing of each event.
+    n_events : int
+        Number of events that they belong to.
+
+    Returns
+    -------
+    ndarray of float64, shape (n_events,)
+
+    Raises
+    ------
+    ValueError
+        As `event_weights`, and if the sum is not within `WEIGHT_SUM_TOLERANCE` of 1.
+    """
+    array = event_weights(weights, n_events)
+    total = float(array.sum())
+    if abs(total - 1) > WEIGHT_SUM_TOLERANCE:
+        raise ValueError(
+            f"weights must sum to 1 within {WEIGHT_SUM_TOLERANCE:g}, not {total:g}; they are probabilities "
+            "per bunch crossing of the whole sample: give plain zero-bias events 1/N each, stitch samples "
+            "instead of adding them"
+        )
+    return array
+
+
+def threshold_code(threshold: int) -> int:
+    """Threshold as a Python integer: a raw code.
+
+    Raises
+    ------
+    TypeError
+        If it is not an integer.
+    """
+    if isinstance(threshold, (bool, np.bool_)):
+        raise TypeError(f"threshold must be an integer (raw code), not {threshold!r}; pass the code")
+    try:
+        return operator.index(threshold)
+    except TypeError:
+        raise TypeError(
+            f"threshold must be an integer (raw code), not {threshold!r}; divide a value by the score's LSB"
+        ) from None
+
+
+def n_effective(weights: FloatArray) -> float:
+    """Effective number of events, (Σw)²/Σw²; 0 for none.
+
+    Parameters
+    ----------
+    weights : ndarray of float64, shape (n,)
+        Weights of the *accepted* events: that of the whole sample says nothing about the tail.
+    """
+    largest = weights.max(initial=0.0)
+    if largest == 0:
+        return 0.0
+    scaled = weights / largest  # so that tiny weights do not underflow when squared
+    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+
+
+def _check_vector(array: npt.NDArray[Any], name: str) -> None:
+    if array.ndim != 1:
+        raise ValueError(f"{name} must have shape (n,), not {array.shape}; pass one score per event")
+    if array.size == 0:
+        raise ValueError(f"{name} must hold at least one event, not 0; check the selection that made them")
