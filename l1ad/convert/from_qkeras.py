@@ -197,7 +197,7 @@ def _quantised(name: str, role: str, quantiser: Any, values: Any) -> tuple[Raw, 
     raw = scaled.astype(np.int64)
     if not np.array_equal(raw, scaled) or raw.min() < kind.min_raw or raw.max() > kind.max_raw:
         raise UnsupportedError(f"layer {name!r}: {role} gives weights off the grid of {kind}; retrain with alpha=1")
-    return raw, FixedPoint(kind.width, kind.frac)
+    return raw, FixedPoint(kind.width, kind.frac, kind.signed)
 
 
 def _require(name: str, quantiser: Any, option: str, value: Any) -> None:

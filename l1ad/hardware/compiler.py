@@ -30,6 +30,5 @@ def find_compiler() -> str:
     if importlib.util.find_spec("ziglang"):
         return shlex.join([sys.executable, "-m", "ziglang", "c++"])
     raise ToolNotFoundError(
-        "C++ compiler: none found ($CXX, g++, clang++, ziglang); install one, for instance with "
-        "`pip install 'l1ad[compiler]'`"
+        "C++ compiler: none found ($CXX, g++, clang++, ziglang); install one, for instance with `pip install ziglang`"
     )

@@ -102,7 +102,11 @@ def _adapt_build_script(script: Path, network: Network) -> None:
     """Let ``build_lib.sh`` take ``$CXX``, and name the library by the network instead of at random."""
     text, changed = re.subn(r"^CC=g\+\+$", 'CC="${CXX:-g++}"', script.read_text(), flags=re.M)
     text, named = re.subn(r"^LIB_STAMP=.*$", f"LIB_STAMP={network.digest[:8]}", text, flags=re.M)
-    if (changed, named) != (1, 1):
+    # the headers' std::complex of AP types, which nothing here uses, does not compile with libc++ (clang, zig)
+    text, spared = re.subn(
+        r'^INCFLAGS="(.*)"$', r'INCFLAGS="\1 -D__AP_INT_SPECIAL_H__ -D__AP_FIXED_SPECIAL_H__"', text, flags=re.M
+    )
+    if (changed, named, spared) != (1, 1, 1):
         raise UnsupportedError(
             f"hls4ml {hls4ml.__version__}: build_lib.sh has changed; l1ad cannot choose its compiler"
         )
@@ -118,7 +122,7 @@ def hls_graph(network: Network, folder: str | Path, target: Target) -> ModelGrap
         layers.append({"name": operation.name, "outputs": [operation.name]} | layer)
         precisions[operation.name] = types | {"result": str(operation.out)}
     config = hls4ml.backends.get_backend("Vitis").create_initial_config(
-        part=target.part, clock_period=target.clock_ns, io_type="io_parallel"
+        part=target.part, clock_period=target.clock_ns, io_type="io_parallel", write_weights_txt=False
     )
     config |= {"OutputDir": str(folder), "ProjectName": PROJECT, "Backend": "Vitis", "TraceOutput": True}
     config["HLSConfig"] = {

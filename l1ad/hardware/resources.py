@@ -20,6 +20,8 @@ LEVEL_NS = 0.9
 """Assumed delay of one level of carry-chain adders with routing, UltraScale+ speed grade 2: a round figure, not
 calibrated against any synthesis."""
 
+_REPORT = "*_prj/solution1/syn/report/csynth.xml"
+
 METHOD = (
     "adder count: a constant multiplier costs one adder per non-zero digit of the weight's canonical signed-digit "
     "form beyond the first, sums are balanced trees, an adder bit is one LUT, saturation one LUT per bit, no "
@@ -74,7 +76,7 @@ def estimate(network: Network, target: Target) -> Resources:
     for operation in network.operations:
         adder_bits, levels = _cost(operation, network)
         lut += adder_bits
-        start = max((ready[s] for s in (getattr(operation, k, None) for k in ("x", "y")) if s), default=0)
+        start = max((ready[s] for s in (getattr(operation, k, None) for k in ("x", "y", "by")) if s), default=0)
         ready[operation.name] = start + levels
     total_ns = ready[network.score.name] * LEVEL_NS
     cycles = max(ceil(total_ns / target.clock_ns), 1)
@@ -164,10 +166,12 @@ def synthesise(folder: str | Path, command: list[str]) -> Resources:
     (folder / "build_opt.tcl").write_text(
         "array set opt {\n reset 1\n csim 0\n synth 1\n cosim 0\n validation 0\n export 0\n vsynth 0\n fifo_opt 0\n}\n"
     )
+    for earlier in folder.glob(_REPORT):
+        earlier.unlink()
     log = folder / "vitis.log"
     with log.open("w") as out:
         code = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT).returncode
-    reports = sorted(folder.glob("*_prj/solution1/syn/report/csynth.xml"))
+    reports = sorted(folder.glob(_REPORT))
     if code or not reports:
         raise RuntimeError(f"{folder}: {command[0]} ended with status {code} and {len(reports)} reports; see {log}")
     return parse_csynth(reports[-1])
@@ -192,22 +196,29 @@ def parse_csynth(path: str | Path) -> Resources:
         found = root.findtext(key)
         return found.strip() if found and found.strip() not in ("", "undef", "N/A") else None
 
+    def number(key: str) -> float | None:
+        said = text(key)
+        try:
+            return None if said is None else float(said)
+        except ValueError:
+            raise ValueError(f"{path}: {key} must be a number, not {said!r}; synthesise again") from None
+
     def integer(*keys: str) -> int | None:
-        return next((int(value) for value in map(text, keys) if value is not None), None)
+        return next((int(value) for value in map(number, keys) if value is not None), None)
 
     area, overall = "AreaEstimates/Resources/", "PerformanceEstimates/SummaryOfOverallLatency/"
-    clock = text("UserAssignments/TargetClockPeriod")
+    clock = number("UserAssignments/TargetClockPeriod")
     cycles = integer(overall + "Worst-caseLatency")
     return Resources(
         stage=HLS,
         tool=f"{text('ReportVersion/Version') or 'unknown version'} (csynth.xml)",
         part=text("UserAssignments/Part") or "unknown",
-        clock_ns=float(clock) if clock else None,
+        clock_ns=clock,
         lut=integer(area + "LUT"),
         ff=integer(area + "FF"),
         dsp=integer(area + "DSP", area + "DSP48E"),
         bram=integer(area + "BRAM_18K"),
         latency_cycles=cycles,
         interval_cycles=integer(overall + "Interval-max"),
-        latency_ns=cycles * float(clock) if cycles is not None and clock else None,
+        latency_ns=cycles * clock if cycles is not None and clock is not None else None,
     )

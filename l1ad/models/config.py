@@ -72,3 +72,8 @@ class ModelConfig:
             if kind.signed is not signed or (kind.rounding, kind.overflow) != ("TRN", "WRAP"):
                 form = "ap_fixed<width,integer>" if signed else "ap_ufixed<width,integer>"
                 raise ValueError(f"model {name}_type must read {form}, not {getattr(self, f'{name}_type')!r}")
+            if kind.width - kind.frac < signed:
+                raise ValueError(
+                    f"model {name}_type must have at least {int(signed)} integer bits, as QKeras needs, not "
+                    f"{getattr(self, f'{name}_type')!r}"
+                )

@@ -122,6 +122,7 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
     """Write an ``.h5`` file, whole or not at all; QKeras 0.9 cannot read the newer format back."""
     with replacing(Path(path)) as aside, warnings.catch_warnings():
         warnings.filterwarnings("ignore", "You are saving your model as an HDF5 file", UserWarning)
+        warnings.filterwarnings("ignore", "The `keras.constraints.serialize", UserWarning)
         model.save(aside, save_format="h5")
 
 

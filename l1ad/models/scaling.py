@@ -10,6 +10,10 @@ import numpy as np
 from l1ad.events.schema import InputColumn
 from l1ad.fixed import Raw
 
+PT_SPAN, POSITION_SPAN = 4, 1
+"""Width of the scaled central 90 % of a pT, and of an eta or phi.  Positions are nearly uniform: no bottleneck can
+carry them all, and at the span of pT their irreducible error would be most of a reconstruction score."""
+
 MIN_PRESENT = 200
 """Fewest events with an object that its own scaling can be fitted on."""
 
@@ -28,7 +32,7 @@ class Scaling:
 
 
 def fit_scaling(x: Raw, columns: tuple[InputColumn, ...], presence: Raw) -> Scaling:
-    """Scaling that maps the central 90 % of each column to about -2 .. 2.
+    """Scaling that maps the central 90 % of each pT to about -2 .. 2, and of each eta or phi to about -1/2 .. 1/2.
 
     Parameters
     ----------
@@ -41,13 +45,14 @@ def fit_scaling(x: Raw, columns: tuple[InputColumn, ...], presence: Raw) -> Scal
     Returns
     -------
     Scaling
-        ``offset = round((p5 + p95) / 2)``, ``shift = ceil(log2((p95 - p5) / 4))``.  An object that fewer than
-        `MIN_PRESENT` events have takes the scaling of the one before it in its collection; both are 0 for a
-        column that is constant.
+        ``offset = round((p5 + p95) / 2)``, ``shift = ceil(log2((p95 - p5) / span))``.  An object that fewer than
+        `MIN_PRESENT` events have takes the scaling of the one before it in its collection.  The shift of
+        a constant column is 0; both are 0 for a first object that no event has.
 
     Source
     ------
-    The scaling of AXOL1TL (github cms-hls4ml/AXOL1TL, RobustScaler with power-of-two scale).
+    The scaling of AXOL1TL (github cms-hls4ml/AXOL1TL, RobustScaler with power-of-two scale), which has span 4 for
+    every column.
     """
     offset = np.zeros(x.shape[1], np.int64)
     shift = np.zeros(x.shape[1], np.int64)
@@ -61,7 +66,8 @@ def fit_scaling(x: Raw, columns: tuple[InputColumn, ...], presence: Raw) -> Scal
         low, high = np.percentile(seen, [5, 95]) if len(seen) else (0, 0)
         offset[number] = round((low + high) / 2)
         if high > low:
-            shift[number] = int(np.ceil(np.log2((high - low) / 4)))
+            span = PT_SPAN if column.name.endswith("_pt") else POSITION_SPAN
+            shift[number] = int(np.ceil(np.log2((high - low) / span)))
     return Scaling(offset, shift)
 
 

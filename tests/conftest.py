@@ -1,0 +1,64 @@
+"""Shared settings of all tests, and the tools that some of them need."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import shutil
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+from hypothesis import settings
+
+from l1ad.errors import ToolNotFoundError
+from l1ad.hardware.compiler import find_compiler
+
+# reproducible, and patient on a busy machine
+settings.register_profile("l1ad", deadline=None, derandomize=True)
+settings.load_profile("l1ad")
+
+
+def _compiler() -> bool:
+    try:
+        return bool(find_compiler())
+    except ToolNotFoundError:
+        return False
+
+
+TOOLS: dict[str, Callable[[], bool]] = {
+    "compiler": _compiler,
+    "g++": lambda: shutil.which("g++") is not None,
+    "ziglang": lambda: importlib.util.find_spec("ziglang") is not None,
+}
+
+
+def required_tools() -> set[str]:
+    """Tools named in ``$L1AD_REQUIRE``, separated by commas: where one is missing, its tests fail."""
+    named = {name.strip() for name in os.environ.get("L1AD_REQUIRE", "").split(",")} - {""}
+    if not named <= TOOLS.keys():
+        raise pytest.UsageError(f"L1AD_REQUIRE must name some of {sorted(TOOLS)}, not {sorted(named - TOOLS.keys())}")
+    return named
+
+
+def pytest_configure() -> None:
+    required_tools()
+
+
+def need(tool: str) -> None:
+    """Skip the test where `tool` is missing; fail it if ``$L1AD_REQUIRE`` names the tool."""
+    if TOOLS[tool]():
+        return
+    if tool in required_tools():
+        pytest.fail(f"L1AD_REQUIRE names {tool}, which is not installed")
+    pytest.skip(f"{tool} is not installed; set L1AD_REQUIRE={tool} to make this a failure")
+
+
+@pytest.fixture(scope="session")
+def require() -> Callable[[str], None]:
+    return need
+
+
+@pytest.fixture
+def rng() -> np.random.Generator:
+    return np.random.default_rng(2026)

@@ -1,0 +1,53 @@
+import hashlib
+
+import pytest
+
+from l1ad.files import canonical_json, digest, file_digest, replacing, write_text
+
+
+def names(folder):
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_text_is_written_and_replaced(tmp_path):
+    path = tmp_path / "new" / "folder" / "a.txt"
+    write_text(path, "één\n")
+    write_text(str(path), "two\n")
+    assert path.read_bytes() == b"two\n"
+    assert names(path.parent) == ["a.txt"]
+
+
+def test_nothing_changes_where_writing_fails(tmp_path):
+    path = tmp_path / "a.txt"
+    write_text(path, "old")
+    with pytest.raises(TypeError), replacing(path) as aside, aside.open("w") as file:
+        file.writelines(["half of the ", None])
+    assert path.read_text() == "old"
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_the_final_name_appears_last(tmp_path):
+    with replacing(tmp_path / "a.txt") as aside:
+        aside.write_text("x")
+        assert aside.parent == tmp_path
+        assert not (tmp_path / "a.txt").exists()
+    assert names(tmp_path) == ["a.txt"]
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"/a\.txt: cannot write into folder '.*/file' \(.*\); choose a writable"):
+        write_text(tmp_path / "file" / "a.txt", "x")
+
+
+def test_canonical_json_has_one_spelling():
+    assert canonical_json({"b": [1, 2], "a": "é"}) == r'{"a":"\u00e9","b":[1,2]}'
+    assert digest({"a": 1, "b": 2}) == digest({"b": 2, "a": 1}) != digest({"a": 1, "b": 3})
+    assert digest([]) == hashlib.sha256(b"[]").hexdigest()
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        digest([float("nan")])
+
+
+def test_file_digest_is_that_of_the_bytes(tmp_path):
+    (tmp_path / "a").write_bytes(b"abc\r\n")
+    assert file_digest(tmp_path / "a") == hashlib.sha256(b"abc\r\n").hexdigest()
