@@ -38,6 +38,8 @@ _OPTION_HELP = {
     "--events": "event file to score, when the source is no study",
     "--project": "firmware project to simulate, when the source is no study",
 }
+_BUILT_IN = (ValueError, TypeError, OSError, RuntimeError, ImportError)
+_OURS = (UnsupportedError, ToolNotFoundError, MismatchError)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -63,7 +65,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _file(chosen)
         else:
             raise ValueError(f"l1ad {chosen.verb} takes a study, a .toml file, not {str(chosen.source)!r}")
-    except (ValueError, TypeError, OSError, RuntimeError, UnsupportedError, ToolNotFoundError, MismatchError) as error:
+    except (*_BUILT_IN, *_OURS) as error:
         print(f"l1ad: error: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import json
+import math
 import types
 import typing
 from pathlib import Path
@@ -54,9 +55,11 @@ def _decode(kind: Any, data: Any, where: str) -> Any:
     if dataclasses.is_dataclass(kind):
         return _decode_dataclass(kind, data, where)
     if kind is float and type(data) is int:
-        return float(data)
+        data = float(data)
     if type(data) is not kind:
         raise ValueError(f"{where} must be of type {kind.__name__}, not {data!r}")
+    if kind is float and not math.isfinite(data):
+        raise ValueError(f"{where} must be finite, not {data!r}")
     return data
 
 
@@ -93,8 +96,17 @@ def _decode_dataclass(kind: Any, data: Any, where: str) -> Any:
 
 
 def save(path: str | Path, document: Any) -> None:
-    """Write a dataclass as JSON, whole or not at all."""
-    text = json.dumps(dataclasses.asdict(document), indent=1, ensure_ascii=False, allow_nan=False)
+    """Write a dataclass as JSON, whole or not at all.
+
+    Raises
+    ------
+    ValueError
+        If a number is not finite; the text names the file.
+    """
+    try:
+        text = json.dumps(dataclasses.asdict(document), indent=1, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise ValueError(f"{path} must hold finite numbers: {error}") from error
     write_text(path, text + "\n")
 
 

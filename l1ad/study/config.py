@@ -12,6 +12,12 @@ from l1ad.hardware.target import Target
 from l1ad.models.config import ModelConfig
 from l1ad.trigger.rates import REVOLUTION_HZ, Collider
 
+BASELINES = ("Σ pT", "multiplicity")
+"""Scores that models are compared with."""
+RATE_SAMPLE = "rate"
+RESERVED = ("train", RATE_SAMPLE, "corners")
+"""Names of the samples that are no signals."""
+
 
 @dataclass(frozen=True)
 class EventsConfig:
@@ -43,8 +49,8 @@ class EventsConfig:
         if not self.signals:
             raise ValueError("signals must name at least one file")
         for name in self.signals:
-            if name == "rate" or "/" in name:
-                raise ValueError(f"signals must not be called 'rate' or contain '/', unlike {name!r}")
+            if name in (*RESERVED, "", ".") or "/" in name:
+                raise ValueError(f"signals must not be called {', '.join(RESERVED)} or contain '/', unlike {name!r}")
 
 
 @dataclass(frozen=True)
@@ -77,6 +83,8 @@ class RateConfig:
         for name in ("targets_khz", "compared_khz"):
             if not getattr(self, name) or min(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be positive rates, not {getattr(self, name)}")
+        if self.n_bootstrap < 2:
+            raise ValueError(f"n_bootstrap must be at least 2, not {self.n_bootstrap}")
 
     @property
     def collider(self) -> Collider:
@@ -114,6 +122,8 @@ class StudyConfig:
         for name in (self.name, *self.models):
             if not re.fullmatch(r"[A-Za-z0-9_-]+", name):
                 raise ValueError(f"names of study and models must be of letters, digits, _ and -, not {name!r}")
+            if name in BASELINES:
+                raise ValueError(f"names of models must not be {name!r}, which a baseline has")
         if not self.models:
             raise ValueError("models must hold at least one table")
         if self.csim_events < 1:

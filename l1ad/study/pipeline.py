@@ -6,6 +6,7 @@ imported by the steps that need them, so that rates can be studied where they ar
 
 from __future__ import annotations
 
+import os
 import shutil
 import time
 from collections.abc import Iterator
@@ -27,9 +28,9 @@ from l1ad.files import digest, file_digest, replacing
 from l1ad.fixed import Raw
 from l1ad.hardware.resources import Resources, estimate, find_vitis, synthesise
 from l1ad.network import Network
-from l1ad.study.config import Study
+from l1ad.study.config import BASELINES, RATE_SAMPLE, Study
 from l1ad.study.progress import console, task
-from l1ad.study.stages import run_stage
+from l1ad.study.stages import path_digest, run_stage
 from l1ad.trigger import (
     Comparison,
     Efficiency,
@@ -44,9 +45,10 @@ from l1ad.trigger import (
     working_point,
 )
 
+# hls4ml's writer imports Keras 3, and with it TensorFlow, which must know of Keras 2 before (see `models.keras`)
+os.environ["TF_USE_LEGACY_KERAS"] = "1"
+
 CHUNK = 16_384
-BASELINES = ("Σ pT", "multiplicity")
-RATE_SAMPLE = "rate"
 
 
 @dataclass(frozen=True)
@@ -56,6 +58,7 @@ class Training:
     n_train: int
     n_validation: int
     n_saturated: int
+    n_empty: int
     seconds: float
     offset: tuple[int, ...]
     shift: tuple[int, ...]
@@ -137,6 +140,11 @@ class ModelPaths:
         return self.folder / "network.json"
 
     @property
+    def sources(self) -> tuple[Path, ...]:
+        """What the firmware project is made of, weights and test-bench vectors included."""
+        return tuple(self.project / name for name in ("manifest.json", "firmware", "tb_data", "l1ad_bridge.cpp"))
+
+    @property
     def scores(self) -> Path:
         """Raw scores, and the twin's, by sample."""
         return self.folder / "scores.h5"
@@ -206,8 +214,13 @@ def train(run: Run) -> None:
     config = run.study.config
     for name, model in config.models.items():
         paths = run.paths(name)
-        made_from = {"model": asdict(model), "seed": config.seed, "events": asdict(config.events)}
-        made_from["digests"] = {k: v for k, v in run.sample_digests().items() if k in ("train", RATE_SAMPLE)}
+        made_from = {
+            "model": asdict(model),
+            "seed": config.seed,
+            "selection": config.events.selection,
+            "validation_fraction": config.events.validation_fraction,
+            "events": {k: v for k, v in run.sample_digests().items() if k in ("train", RATE_SAMPLE)},
+        }
         outputs = (paths.model, paths.twin, paths.training)
         run_stage(paths.folder, "train", made_from, outputs, lambda name=name: _train(run, name))  # type: ignore[misc]
 
@@ -217,8 +230,7 @@ def _train(run: Run, name: str) -> None:
     from l1ad.models.training import train as train_model
 
     config, paths = run.study.config, run.paths(name)
-    columns, x, validation, saturated = training_events(run)
-    presence = _presence(run)
+    columns, presence, sample = training_events(run)
     began = time.monotonic()
     model = config.models[name]
     with task("train", model.float_epochs + model.quantised_epochs) as progress:
@@ -226,17 +238,18 @@ def _train(run: Run, name: str) -> None:
             model,
             columns,
             presence,
-            x,
-            validation,
+            sample.train,
+            sample.validation,
             config.seed,
             lambda label, epoch, epochs, loss: progress.advance(1, f"{label} {epoch}/{epochs} loss {loss:.4f}"),
         )
     save_model(trained.quantised, paths.model)
     save_model(trained.twin, paths.twin)
     record = Training(
-        n_train=len(x),
-        n_validation=len(validation),
-        n_saturated=saturated,
+        n_train=len(sample.train),
+        n_validation=len(sample.validation),
+        n_saturated=sample.n_saturated,
+        n_empty=sample.n_empty,
         seconds=time.monotonic() - began,
         offset=tuple(trained.scaling.offset.tolist()),
         shift=tuple(trained.scaling.shift.tolist()),
@@ -245,26 +258,39 @@ def _train(run: Run, name: str) -> None:
     documents.save(paths.training, record)
 
 
-def training_events(run: Run) -> tuple[tuple[InputColumn, ...], Raw, Raw, int]:
-    """Columns, training inputs, validation inputs, and the number of events dropped as saturated.
+@dataclass(frozen=True)
+class TrainingSample:
+    """Inputs to train and to validate on, int64, shape (n_events, n_columns), and how many events were left out."""
+
+    train: Raw
+    validation: Raw
+    n_saturated: int
+    n_empty: int
+
+
+def training_events(run: Run) -> tuple[tuple[InputColumn, ...], Raw, TrainingSample]:
+    """Columns, `presence_index`, and the training sample.
+
+    Events with a saturated sum are left out: that is a code, not an energy.  So are events without any object: their
+    loss is 0, and their content does not tell one from another.
 
     Raises
     ------
     ValueError
-        If the training and the rate sample share an event.
+        If what remains shares an event with the rate sample.
     """
     config = run.study.config.events
     with EventFile(run.train_path) as file, EventFile(run.samples[RATE_SAMPLE]) as rate:
         events = file.read()
-        hashes = event_hash(events)
+        columns, presence = input_columns(file.schema, config.selection), presence_index(file.schema, config.selection)
         rate_hashes = np.concatenate([event_hash(chunk) for chunk in rate.chunks()])
-        assert_disjoint(hashes, rate_hashes, (str(file.path), str(rate.path)))
-    columns = input_columns(events.schema, config.selection)
-    x = inputs(events, config.selection)
-    # a saturated sum is a code, not an energy: such events train nothing
-    saturated = _saturated(events)
+    x, hashes = inputs(events, config.selection), event_hash(events)
+    saturated, empty = _saturated(events), (x[:, presence] == 0).all(axis=1)
+    kept = ~(saturated | empty)
+    assert_disjoint(hashes[kept], rate_hashes, (str(run.train_path), str(run.samples[RATE_SAMPLE])))
     validates = split(hashes, config.validation_fraction)
-    return columns, x[~saturated & ~validates], x[~saturated & validates], int(saturated.sum())
+    sample = TrainingSample(x[kept & ~validates], x[kept & validates], int(saturated.sum()), int(empty.sum()))
+    return columns, presence, sample
 
 
 def _saturated(events: Events) -> npt.NDArray[np.bool_]:
@@ -273,11 +299,6 @@ def _saturated(events: Events) -> npt.NDArray[np.bool_]:
         if collection.slots == 1 and column.saturated is not None:
             saturated |= events.columns[name][:, 0] == column.saturated
     return saturated
-
-
-def _presence(run: Run) -> Raw:
-    with EventFile(run.train_path) as file:
-        return presence_index(file.schema, run.study.config.events.selection)
 
 
 def convert(run: Run) -> None:
@@ -307,8 +328,7 @@ def build(run: Run) -> None:
             write_project(network, paths.project, config.firmware, csim_inputs(run, network)[:1000])
 
         made_from = {"network": network.digest, "target": asdict(config.firmware), "events": run.sample_digests()}
-        outputs = (paths.project / "manifest.json", paths.project / "firmware" / "l1ad.cpp")
-        run_stage(paths.folder, "build", made_from, outputs, action)
+        run_stage(paths.folder, "build", made_from, paths.sources, action)
 
 
 def csim_inputs(run: Run, network: Network) -> Raw:
@@ -423,7 +443,7 @@ def compare(run: Run) -> None:
         made_from = {
             "network": network.digest,
             "model": file_digest(paths.model),
-            "project": file_digest(paths.project / "manifest.json"),
+            "project": [path_digest(path) for path in paths.sources],
             "events": run.sample_digests(),
             "csim_events": config.csim_events,
         }
@@ -508,6 +528,7 @@ def rate(run: Run) -> None:
         "networks": {name: network.digest for name, network in networks.items()},
         "scores": {name: file_digest(run.paths(name).scores) for name in networks},
         "rate": asdict(config.rate),
+        "menu": _menu_digest(run),
         "events": run.sample_digests(),
         "seed": config.seed,
     }
@@ -544,6 +565,13 @@ def menu_path(run: Run) -> str:
     """Name of the conventional menu, or path of its file."""
     menu = run.study.config.rate.menu
     return str(run.study.events_path(menu)) if menu.endswith(".toml") else menu
+
+
+def _menu_digest(run: Run) -> str:
+    """Digest of a menu of the study's own; ours belong to the code."""
+    path = menu_path(run)
+    load_menu(path)  # says clearly what is wrong with it
+    return file_digest(path) if path.endswith(".toml") else ""
 
 
 def _rate(run: Run, networks: dict[str, Network]) -> None:
@@ -634,9 +662,12 @@ def resources(run: Run) -> None:
 
         def action(paths: ModelPaths = paths, network: Network = network) -> None:
             rows = []
+            note = "Vitis HLS is not on the PATH: no synthesis was run"
             if config.firmware.reuse_factor == 1:
                 rows.append(estimate(network, config.firmware))
-            note = "Vitis HLS is not on the PATH: no synthesis was run, and the numbers are estimates."
+                note += ", and the numbers are estimates."
+            else:
+                note += ", and there is no estimate for a reuse factor above 1."
             if vitis:
                 console.print(f"  {' '.join(vitis)} (log: {paths.project / 'vitis.log'})")
                 rows.append(synthesise(paths.project, vitis))
@@ -657,6 +688,7 @@ def report(run: Run) -> None:
     made_from = {
         "sources": {str(path): file_digest(path) for path in sources},
         "study": digest(asdict(run.study.config)),
+        "menu": _menu_digest(run),
         "events": run.sample_digests(),
     }
     run_stage(run.study.runs, "report", made_from, (page,), lambda: write_report(run, page))

@@ -56,7 +56,7 @@ def losses(curves: Mapping[str, tuple[float, ...]]) -> str:
             axes.plot(epochs, curves[f"{label}_validation"], color=colour, label=f"{label}, validation")
             start += len(epochs)
         axes.set(xlabel="epoch", ylabel="loss", yscale="log")
-        axes.legend()
+        axes.legend(loc="upper right")
     return out[0]
 
 
@@ -68,7 +68,7 @@ def score_histogram(
     thresholds: Thresholds,
 ) -> str:
     """Scores of zero-bias, weighted, and of the signals, each normalised to 1, with the thresholds."""
-    top = max(int(s.max()) for s in (background, *signals.values())) * lsb
+    top = max(2, *(int(s.max()) for s in (background, *signals.values()))) * lsb
     edges = np.geomspace(max(lsb, 1e-3), top * 1.1, 70)
     with _figure() as (_, axes, out):
         for name, scores, by in (("zero-bias", background, weights), *((n, s, None) for n, s in signals.items())):
@@ -109,7 +109,7 @@ def roc(curves: Mapping[str, Roc], thresholds: Thresholds, efficiencies: Mapping
 
 def fixed_against_float(fixed: npt.NDArray[np.float64], twin: npt.NDArray[np.float64], model: str) -> str:
     """Score of the fixed-point model against that of its float twin, event by event."""
-    low, high = 1e-1, max(fixed.max(), twin.max()) * 1.2
+    low, high = 1e-1, max(fixed.max(), twin.max(), 1.0) * 1.2
     bins = np.geomspace(low, high, 120)
     with _figure() as (figure, axes, out):
         _, _, _, image = axes.hist2d(
@@ -123,7 +123,7 @@ def fixed_against_float(fixed: npt.NDArray[np.float64], twin: npt.NDArray[np.flo
             ylabel="score of the fixed-point model",
         )
         figure.colorbar(image, label="events")
-        axes.legend()
+        axes.legend(loc="upper left")
     return out[0]
 
 
@@ -136,7 +136,7 @@ def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label
     label : str
         Of the vertical axis.
     """
-    with _figure() as (_, axes, out):
+    with _figure() as (figure, axes, out):
         signals = list(dict.fromkeys(signal for by in rows.values() for signal in by))
         width = 0.8 / len(rows)
         for number, (detector, by) in enumerate(rows.items()):
@@ -145,5 +145,5 @@ def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label
         axes.set_xticks(range(len(signals)), signals)
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)
         axes.set(ylabel=label)
-        axes.legend()
+        figure.legend(loc="outside upper center", ncols=2)
     return out[0]

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-console = Console(highlight=False, soft_wrap=True)
+# no markup: a name may hold brackets
+console = Console(highlight=False, soft_wrap=True, markup=False)
 
 
 class Task:
@@ -37,6 +38,6 @@ def task(label: str, total: int) -> Iterator[Task]:
     if not console.is_terminal:
         yield Task(label, total, None)
         return
-    columns = (TextColumn("  {task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (TextColumn("  {task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Progress(*columns, console=console, transient=True) as bar:
         yield Task(label, total, bar)

@@ -17,8 +17,8 @@ from l1ad.events.store import EventFile
 from l1ad.files import write_text
 from l1ad.network import Network
 from l1ad.study import plots
+from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.pipeline import (
-    RATE_SAMPLE,
     Agreements,
     PerformanceTable,
     ResourceTable,

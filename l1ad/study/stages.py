@@ -15,6 +15,7 @@ from l1ad.study.progress import console
 
 PACKAGES = ("numpy", "tensorflow", "tf-keras", "qkeras", "hls4ml")
 RECORD = "stages.json"
+BY_PRODUCTS = (".so", ".o", ".log")
 
 
 @cache
@@ -40,12 +41,17 @@ def run_stage(
     made_from : mapping
         JSON values that determine the outputs: settings, and digests of files.
     outputs : tuple of Path
-        Files that `action` makes.
+        Files and folders that `action` makes.
     action : callable
+
+    Raises
+    ------
+    ValueError
+        If the record is damaged; the text names it.
     """
     key = digest({"made_from": dict(made_from), "code": code_digest()})
     record = folder / RECORD
-    stages = json.loads(record.read_text()) if record.is_file() else {}
+    stages = _read(record)
     known = stages.get(name, {})
     label = f"{folder.name}: {name}"
     if known.get("key") == key and known.get("outputs") == _digests(outputs):
@@ -59,5 +65,23 @@ def run_stage(
     console.print(f"{label}: done in {time.monotonic() - start:.1f} s")
 
 
+def _read(record: Path) -> dict[str, Any]:
+    try:
+        stages = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    except ValueError as error:
+        raise ValueError(f"{record}: must be the record of finished stages ({error}); delete it") from error
+    if not isinstance(stages, dict) or not all(isinstance(stage, dict) for stage in stages.values()):
+        raise ValueError(f"{record}: must be the record of finished stages; delete it")
+    return stages
+
+
+def path_digest(path: Path) -> str:
+    """Digest of a file, or of all files of a folder but those that compilers and tools leave; empty for neither."""
+    if path.is_dir():
+        files = sorted(p for p in path.rglob("*") if p.is_file() and p.suffix not in BY_PRODUCTS)
+        return digest({p.relative_to(path).as_posix(): file_digest(p) for p in files})
+    return file_digest(path) if path.is_file() else ""
+
+
 def _digests(outputs: tuple[Path, ...]) -> dict[str, str]:
-    return {str(path): file_digest(path) if path.is_file() else "" for path in outputs}
+    return {str(path): path_digest(path) for path in outputs}

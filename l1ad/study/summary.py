@@ -45,5 +45,7 @@ def summary(run: Run) -> list[str]:
             + f"; float twin {verdict} {TWIN_TOLERANCE} (largest difference {worst:.4f})"
         )
         for row in documents.load(ResourceTable, paths.resources).rows:
-            lines.append(f"{name}: {row.lut} LUT, {row.dsp} DSP, {row.latency_ns:g} ns on {row.part} ({row.stage})")
+            latency = "latency not known" if row.latency_ns is None else f"{row.latency_ns:g} ns"
+            lut, dsp = ("?" if count is None else count for count in (row.lut, row.dsp))
+            lines.append(f"{name}: {lut} LUT, {dsp} DSP, {latency} on {row.part} ({row.stage})")
     return lines
