@@ -12,7 +12,7 @@ from l1ad import __version__
 from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
 
 if TYPE_CHECKING:
-    from l1ad.study.pipeline import Run
+    from l1ad.study.artefacts import Run
 
 STEPS = ("train", "convert", "build", "emulate", "compare", "rate", "report")
 """Steps of a study in their order; a verb on a study takes the steps before it too, and skips what is up to date."""
@@ -83,10 +83,11 @@ def _refuse_options(chosen: argparse.Namespace) -> None:
 def _study(verb: str, path: Path) -> None:
     from l1ad.study.config import load_study
 
-    study = load_study(path)
+    study = load_study(path)  # says at once what is wrong with it; the rest takes seconds to import
     from l1ad.study import pipeline
+    from l1ad.study.artefacts import start
 
-    run = pipeline.start(study)
+    run = start(study)
     last = len(STEPS) if verb == "run" else STEPS.index(verb) + 1
     for step in STEPS[:last]:
         if step == "report":
@@ -130,7 +131,8 @@ def _file(chosen: argparse.Namespace) -> None:
 
             print(f"{chosen.out}: {emulate_file(network, chosen.events, chosen.out)} scores")
         case "compare":
-            from l1ad.study.pipeline import compare_csim, random_inputs
+            from l1ad.study.agreement import compare_csim
+            from l1ad.study.samples import random_inputs
 
             print(compare_csim(network, chosen.project, random_inputs(network)).require())
 

@@ -29,6 +29,8 @@ class Difference:
         Of the operation's result.
     left, right : float
         Raw results; not integers if an executor is off the type's grid.
+    sample : str
+        What the event number counts in; may be empty.
     """
 
     event: int
@@ -37,6 +39,7 @@ class Difference:
     type: str
     left: float
     right: float
+    sample: str = ""
 
 
 @dataclass(frozen=True)
@@ -66,8 +69,9 @@ class Agreement:
         if self.first is None:
             return f"{text} ({self.operations} operations each)"
         d = self.first
+        where = f"event {d.event} of {d.sample}" if d.sample else f"event {d.event}"
         return (
-            f"{text}; first at event {d.event}, operation {d.operation!r}, element {d.element}: raw {d.left:.17g} "
+            f"{text}; first at {where}, operation {d.operation!r}, element {d.element}: raw {d.left:.17g} "
             f"against {d.right:.17g} in {d.type}"
         )
 
@@ -79,7 +83,14 @@ class Agreement:
 
 
 def agree(
-    network: Network, left: str, a: Mapping[str, npt.NDArray[Any]], right: str, b: Mapping[str, npt.NDArray[Any]]
+    network: Network,
+    left: str,
+    a: Mapping[str, npt.NDArray[Any]],
+    right: str,
+    b: Mapping[str, npt.NDArray[Any]],
+    *,
+    sample: str = "",
+    start: int = 0,
 ) -> Agreement:
     """Compare raw results by operation, with ``==``.
 
@@ -90,6 +101,10 @@ def agree(
         Names of the executors.
     a, b : mapping of str to array, shape (n_events, size)
         Raw results by operation; the operations that both have are compared, in the network's order.
+    sample : str
+        Name of the events, for the report of a difference.
+    start : int
+        Number of the first event.
 
     Raises
     ------
@@ -111,7 +126,7 @@ def agree(
         name = next(name for name in common if (a[name][event] != b[name][event]).any())
         element = int(np.argmax(a[name][event] != b[name][event]))
         values = float(a[name][event, element]), float(b[name][event, element])
-        first = Difference(event, name, element, str(network[name].out), *values)
+        first = Difference(start + event, name, element, str(network[name].out), *values, sample)
     return Agreement(left, right, n_events, int(wrong.sum()), len(common), first)
 
 

@@ -13,6 +13,9 @@ import os
 import re
 import shutil
 import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
@@ -68,7 +71,8 @@ def write_project(network: Network, folder: str | Path, target: Target, vectors:
         graph = hls_graph(network, aside, target)
         types = read_types(graph)
         check_types(network, types)
-        graph.write()
+        with _without_keras():
+            graph.write()
         _adapt_build_script(aside / "build_lib.sh", network)
         x = reference.admissible(network, vectors)
         scores = reference.emulate(network, x)
@@ -96,6 +100,22 @@ def write_project(network: Network, folder: str | Path, target: Target, vectors:
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return folder
+
+
+@contextmanager
+def _without_keras() -> Iterator[None]:
+    """Keep hls4ml's writer from importing Keras 3 only to describe models that are not there.
+
+    It takes seconds, needs TensorFlow, and would fix the version of Keras for the whole process.
+    """
+    kept = sys.modules.get("keras")
+    sys.modules["keras"] = None  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        del sys.modules["keras"]
+        if kept is not None:
+            sys.modules["keras"] = kept
 
 
 def _adapt_build_script(script: Path, network: Network) -> None:
@@ -295,12 +315,12 @@ def compile_project(network: Network, folder: str | Path) -> Path:
     """
     folder = Path(folder)
     try:
-        manifest = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+        built_from = str(json.loads((folder / MANIFEST).read_text(encoding="utf-8"))["network_digest"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{folder}: not a firmware project of l1ad ({error}); run `l1ad build`") from error
-    if manifest["network_digest"] != network.digest:
+    if built_from != network.digest:
         raise ValueError(
-            f"{folder}: firmware was built from network {manifest['network_digest'][:12]}, not from "
+            f"{folder}: firmware was built from network {built_from[:12]}, not from "
             f"{network.digest[:12]}; run `l1ad build` again"
         )
     library = folder / "firmware" / f"{PROJECT}-{network.digest[:8]}.so"

@@ -17,17 +17,9 @@ from l1ad.events.store import EventFile
 from l1ad.files import write_text
 from l1ad.network import Network
 from l1ad.study import plots
+from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores
 from l1ad.study.config import RATE_SAMPLE
-from l1ad.study.pipeline import (
-    Agreements,
-    PerformanceTable,
-    ResourceTable,
-    Run,
-    Training,
-    load_scores,
-    menu_path,
-    rate_sample,
-)
+from l1ad.study.samples import menu_path, rate_sample
 from l1ad.study.stages import PACKAGES
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Thresholds, load_thresholds, roc

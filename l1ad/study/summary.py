@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from l1ad import documents
 from l1ad.network import Network
-from l1ad.study.pipeline import Agreements, PerformanceTable, ResourceTable, Run
+from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run
 from l1ad.trigger import Refused, load_thresholds
 
 TWIN_TOLERANCE = 0.01

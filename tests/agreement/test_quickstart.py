@@ -23,9 +23,9 @@ from l1ad.emulate import reference
 from l1ad.events.store import EventFile, inputs
 from l1ad.hardware.resources import ESTIMATE, HLS
 from l1ad.network import Network
-from l1ad.study import pipeline, plots, report
+from l1ad.study import pipeline, plots, report, samples
+from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores
 from l1ad.study.config import load_study
-from l1ad.study.pipeline import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Threshold, accept, load_thresholds
 
@@ -461,7 +461,7 @@ def test_the_committed_sample_goes_through(tmp_path, monkeypatch):
     assert sizes.pop("rate") >= 30_000
     assert len(sizes) == 4
     assert min(sizes.values()) >= 4_000
-    assert pipeline.rate_sample(run).weights.sum() == pytest.approx(1, abs=0.01)
-    x = pipeline.csim_inputs(run, network)
+    assert samples.rate_sample(run).weights.sum() == pytest.approx(1, abs=0.01)
+    x = samples.csim_inputs(run, network)
     np.testing.assert_array_equal(x[:N_CORNERS], corners(network))
     assert len(x) == N_CORNERS + run.study.config.csim_events

@@ -14,7 +14,7 @@ from l1ad.cli import STEPS, main
 from l1ad.emulate import reference
 from l1ad.events.schema import input_columns, load_schema, presence_index
 from l1ad.events.store import EventFile, concatenate, inputs
-from l1ad.study import pipeline
+from l1ad.study import artefacts, samples
 from l1ad.study.config import load_study
 
 SCHEMA = load_schema()
@@ -200,9 +200,9 @@ def test_a_network_of_other_columns(events, here, fails):
             "('met_pt', 'jet9_phi'); choose the selection it was trained on"
         ),
     ):
-        pipeline.network_inputs(small_network(input_columns(SCHEMA)[::-1]), events, "axol1tl")
+        samples.network_inputs(small_network(input_columns(SCHEMA)[::-1]), events, "axol1tl")
     with pytest.raises(ValueError, match=r"selection 'axol1tl' \(57\), not its own 56"):
-        pipeline.network_inputs(small_network(input_columns(SCHEMA)[:-1]), events, "axol1tl")
+        samples.network_inputs(small_network(input_columns(SCHEMA)[:-1]), events, "axol1tl")
 
 
 def test_files_that_are_no_network(network, here, fails):
@@ -276,9 +276,9 @@ def test_training_and_rate_sample_share_no_event(study, here):
     with EventFile(here / "events" / "train.h5") as train, EventFile(here / "events" / "rate.h5") as rate:
         shared = concatenate([rate.read(0, 1497), train.read(10, 13)])
     write_events(here / "events" / "rate.h5", shared)
-    run = pipeline.start(load_study(study))
+    run = artefacts.start(load_study(study))
     with pytest.raises(ValueError, match=r"train\.h5 and .*rate\.h5 must share no event, not 3 of 1500"):
-        pipeline.training_events(run)
+        samples.training_events(run)
 
 
 def test_training_events_are_split_and_some_left_out(study, here):
@@ -289,7 +289,7 @@ def test_training_events_are_split_and_some_left_out(study, here):
         codes[5:8] = 0  # no object, nothing to learn from
     events.columns["et.pt"][5:8, 0] = 1, 2, 3
     write_events(here / "events" / "train.h5", events)
-    columns, presence, sample = pipeline.training_events(pipeline.start(load_study(study)))
+    columns, presence, sample = samples.training_events(artefacts.start(load_study(study)))
     assert columns == input_columns(SCHEMA)
     np.testing.assert_array_equal(presence, presence_index(SCHEMA))
     assert (sample.n_saturated, sample.n_empty) == (5, 3)
@@ -307,19 +307,19 @@ def test_empty_events_may_be_in_both_samples(study, here):
         for codes in events.columns.values():
             codes[:4] = 0
         write_events(here / "events" / f"{name}.h5", events)
-    _, _, sample = pipeline.training_events(pipeline.start(load_study(study)))
+    _, _, sample = samples.training_events(artefacts.start(load_study(study)))
     assert sample.n_empty == 4
 
 
 def test_a_sample_must_say_whether_it_is_simulated(study, here):
-    run = pipeline.start(load_study(study))
-    assert pipeline.rate_sample(run).simulated is True
-    assert pipeline.rate_sample(run).weights.sum() == pytest.approx(1)
+    run = artefacts.start(load_study(study))
+    assert samples.rate_sample(run).simulated is True
+    assert samples.rate_sample(run).weights.sum() == pytest.approx(1)
     write_events(here / "events" / "rate.h5", random_trigger_events(SCHEMA, 10, seed=1), simulated="yes")
     with pytest.raises(
         ValueError, match=r"rate\.h5: attribute simulated must say true or false; write it with EventWriter"
     ):
-        pipeline.rate_sample(run)
+        samples.rate_sample(run)
 
 
 @pytest.mark.parametrize(

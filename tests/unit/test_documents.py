@@ -8,7 +8,7 @@ from l1ad import documents
 from l1ad.compare import Agreement, Difference
 from l1ad.documents import decode
 from l1ad.hardware.resources import Resources
-from l1ad.study.pipeline import (
+from l1ad.study.artefacts import (
     Agreements,
     PerformanceTable,
     ResourceTable,

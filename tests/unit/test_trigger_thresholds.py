@@ -65,7 +65,7 @@ def test_another_network_is_refused(path):
 @pytest.mark.parametrize(
     ("change", "text"),
     [
-        (lambda d: d.update(extra=1), r"thresholds\.json: unknown key 'extra'; it must be one of digest,"),
+        (lambda d: d.update(extra=1), r"json: unknown key 'extra'; it must be one of digest,"),
         (lambda d: d.pop("menu"), "thresholds.json: key 'menu' must be given"),
         (lambda d: d["collider"].update(x=1), r"thresholds\.json\.collider: unknown key 'x'"),
         (lambda d: d.update(collider=3), r"collider must be a table, not 3"),
@@ -75,7 +75,10 @@ def test_another_network_is_refused(path):
         (lambda d: d.update(simulated=1), "simulated must be of type bool, not 1"),
         (lambda d: d.update(simulated=False), "stage must be 'zero-bias data, before dead time', not 'simulated"),
         (lambda d: d.update(working_points={}), "working_points must be a list"),
-        (lambda d: d["working_points"][1].update(target_hz="1"), r"working_points\[1\]\.target_hz must be of type float"),
+        (
+            lambda d: d["working_points"][1].update(target_hz="1"),
+            r"working_points\[1\]\.target_hz must be of type float",
+        ),
         (lambda d: d["working_points"][0]["pure"].pop("n_raw"), "pure must be one of Rate, Refused, not"),
         (lambda d: d["working_points"][0]["pure"].update(n_effective=7), "n_eff of at least 25, not 7"),
         (lambda d: d.update(pure_definition="other"), "pure_definition must be 'pure rate: .*, not 'other'"),

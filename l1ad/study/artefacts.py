@@ -1,0 +1,186 @@
+"""What a study leaves behind: the documents, and where every file is."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import h5py
+import numpy as np
+import numpy.typing as npt
+
+from l1ad.compare import Agreement
+from l1ad.events.store import EventFile
+from l1ad.files import file_digest, replacing
+from l1ad.fixed import Raw
+from l1ad.hardware.resources import Resources
+from l1ad.network import Network
+from l1ad.study.config import RATE_SAMPLE, Study
+from l1ad.trigger import Comparison, Efficiency
+
+
+@dataclass(frozen=True)
+class Training:
+    """``training.json``: what was trained, on what, and how it went."""
+
+    n_train: int
+    n_validation: int
+    n_saturated: int
+    n_empty: int
+    seconds: float
+    offset: tuple[int, ...]
+    shift: tuple[int, ...]
+    losses: dict[str, tuple[float, ...]]
+
+
+@dataclass(frozen=True)
+class Agreements:
+    """``agreement.json``: who was compared with whom, and the bound that makes QKeras itself exact."""
+
+    network_digest: str
+    agreements: tuple[Agreement, ...]
+    accumulator_bits: dict[str, int]
+
+
+@dataclass(frozen=True)
+class ResourceTable:
+    """``resources.json``."""
+
+    network_digest: str
+    rows: tuple[Resources, ...]
+    note: str
+
+
+@dataclass(frozen=True)
+class TwinAuc:
+    """AUC of the fixed-point model and of its float twin on one signal."""
+
+    model: str
+    signal: str
+    fixed: float
+    twin: float
+
+
+@dataclass(frozen=True)
+class SignalEfficiency:
+    """Efficiency of one model's working point on one signal."""
+
+    model: str
+    target_hz: float
+    signal: str
+    efficiency: Efficiency
+
+
+@dataclass(frozen=True)
+class PerformanceTable:
+    """``performance.json``: working points on signals, models against baselines, and fixed point against float."""
+
+    efficiencies: tuple[SignalEfficiency, ...]
+    comparison: Comparison
+    twins: tuple[TwinAuc, ...]
+
+
+@dataclass(frozen=True)
+class ModelPaths:
+    """Artefacts of one model."""
+
+    folder: Path
+    project: Path
+
+    @property
+    def model(self) -> Path:
+        """Trained QKeras model."""
+        return self.folder / "model.h5"
+
+    @property
+    def twin(self) -> Path:
+        """Its float twin."""
+        return self.folder / "twin.h5"
+
+    @property
+    def training(self) -> Path:
+        """`Training`."""
+        return self.folder / "training.json"
+
+    @property
+    def network(self) -> Path:
+        """`Network`."""
+        return self.folder / "network.json"
+
+    @property
+    def sources(self) -> tuple[Path, ...]:
+        """What the firmware project is made of, weights and test-bench vectors included."""
+        return tuple(self.project / name for name in ("manifest.json", "firmware", "tb_data", "l1ad_bridge.cpp"))
+
+    @property
+    def scores(self) -> Path:
+        """Raw scores, and the twin's, by sample."""
+        return self.folder / "scores.h5"
+
+    @property
+    def agreement(self) -> Path:
+        """`Agreements`."""
+        return self.folder / "agreement.json"
+
+    @property
+    def resources(self) -> Path:
+        """`ResourceTable`."""
+        return self.folder / "resources.json"
+
+    @property
+    def thresholds(self) -> Path:
+        """`Thresholds`."""
+        return self.folder / "thresholds.json"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A study on its way."""
+
+    study: Study
+
+    def paths(self, model: str) -> ModelPaths:
+        """Where the artefacts of `model` are."""
+        return ModelPaths(self.study.runs / model, self.study.firmware / model)
+
+    @property
+    def performance(self) -> Path:
+        """`PerformanceTable`."""
+        return self.study.runs / "performance.json"
+
+    @property
+    def samples(self) -> dict[str, Path]:
+        """Event files that models are judged on: the rate sample, then the signals."""
+        events = self.study.config.events
+        named = {RATE_SAMPLE: events.rate} | events.signals
+        return {name: self.study.events_path(path) for name, path in named.items()}
+
+    @property
+    def train_path(self) -> Path:
+        """Event file that models are trained on."""
+        return self.study.events_path(self.study.config.events.train)
+
+    def sample_digests(self) -> dict[str, str]:
+        """Digests of all event files."""
+        return {name: _events_digest(path) for name, path in {"train": self.train_path, **self.samples}.items()}
+
+
+def _events_digest(path: Path) -> str:
+    with EventFile(path):  # says clearly what is wrong with a file that cannot be read
+        return file_digest(path)
+
+
+def start(study: Study) -> Run:
+    """Make the study's folder and put the copy of its file there."""
+    with replacing(study.runs / "study.toml") as aside:
+        shutil.copyfile(study.path, aside)
+    return Run(study)
+
+
+def load_scores(path: Path, network: Network) -> dict[str, tuple[Raw, npt.NDArray[np.float64]]]:
+    """Raw and twin scores by sample, of this network and no other."""
+    with h5py.File(path, "r") as file:
+        if file.attrs["network_digest"] != network.digest:
+            raise ValueError(f"{path}: scores must be of network {network.digest[:12]}; run `l1ad emulate` again")
+        return {name: (group["raw"][:], group["twin"][:]) for name, group in file.items()}
