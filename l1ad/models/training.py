@@ -15,7 +15,7 @@ from l1ad.models.config import ModelConfig
 from l1ad.models.keras import keras, tf
 from l1ad.models.scaling import Scaling, fit_scaling
 
-FINE_TUNING = 0.1
+FINE_TUNING = 0.03
 """Learning rate of the quantised model relative to its twin's: it must stay the twin's, not become another model."""
 
 Progress = Callable[[str, int, int, float], None]

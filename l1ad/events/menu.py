@@ -1,0 +1,162 @@
+"""Conventional triggers: threshold seeds on hardware integers, read from a table (``menus/*.toml``)."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from l1ad.events.schema import Column, Schema
+from l1ad.events.store import Events
+
+__all__ = ["Menu", "Requirement", "Seed", "decide", "load_menu"]
+
+
+@dataclass(frozen=True)
+class Requirement:
+    """Objects wanted in one collection.
+
+    Attributes
+    ----------
+    collection : e.g. ``"eg"``
+    pt : thresholds in GeV, largest first; one object for each
+    eta_max : |eta| must be below, or None
+    iso_min, quality_min : smallest code, or None
+    """
+
+    collection: str
+    pt: tuple[float, ...]
+    eta_max: float | None = None
+    iso_min: int | None = None
+    quality_min: int | None = None
+
+    def __post_init__(self) -> None:
+        if not self.pt or any(not 0 < pt < math.inf for pt in self.pt):
+            raise ValueError(f"pt must be positive thresholds in GeV, not {list(self.pt)}")
+        if list(self.pt) != sorted(self.pt, reverse=True):
+            raise ValueError(f"pt must be sorted, the largest first, not {list(self.pt)}")
+
+
+@dataclass(frozen=True)
+class Seed:
+    """One trigger condition: all of its requirements."""
+
+    name: str
+    objects: tuple[Requirement, ...]
+
+
+@dataclass(frozen=True)
+class Menu:
+    """Seeds in the order of their decision bits."""
+
+    name: str
+    seeds: tuple[Seed, ...]
+
+    def __post_init__(self) -> None:
+        names = [seed.name for seed in self.seeds]
+        if not 1 <= len(names) <= 64:
+            raise ValueError(f"menu must have 1 to 64 seeds, not {len(names)}: a decision is 64 bits")
+        if len(set(names)) != len(names):
+            raise ValueError(f"seeds must have different names, not {', '.join(names)}")
+
+
+def _known(table: Any, where: str, *keys: str) -> dict[str, Any]:
+    if not isinstance(table, dict):
+        raise ValueError(f"{where} must be a table with {', '.join(keys)}, not {table!r}")
+    for key in table:
+        if key not in keys:
+            raise ValueError(f"{where}: key must be one of {', '.join(keys)}, not {key!r}")
+    return table
+
+
+def _requirement(table: Any, where: str) -> Requirement:
+    table = _known(table, where, *(field.name for field in fields(Requirement)))
+    try:
+        return Requirement(**{**table, "pt": tuple(float(pt) for pt in table["pt"])})
+    except KeyError:
+        raise ValueError(f"{where}.pt must be given") from None
+    except TypeError as error:
+        raise ValueError(f"{where} must have a collection and a list pt: {error}") from None
+    except ValueError as error:
+        raise ValueError(f"{where}: {error}") from None
+
+
+def load_menu(name_or_path: str | Path = "conventional") -> Menu:
+    """The menu of that name in ``l1ad/events/menus``, or of a TOML file.
+
+    Raises
+    ------
+    ValueError
+        If there is no such menu or something in it is wrong or unknown; the text names file and key.
+    """
+    folder = Path(__file__).parent / "menus"
+    path = Path(name_or_path) if str(name_or_path).endswith(".toml") else folder / f"{name_or_path}.toml"
+    if not path.is_file():
+        known = ", ".join(sorted(file.stem for file in folder.glob("*.toml")))
+        raise ValueError(f"menu must be one of {known} or the path of a .toml file, not {str(name_or_path)!r}")
+    try:
+        table = tomllib.loads(path.read_text(encoding="utf-8"))
+    except tomllib.TOMLDecodeError as error:
+        raise ValueError(f"{path}: menu must be valid TOML: {error}") from None
+    try:
+        _known(table, "menu", "name", "seeds")
+        entries = table.get("seeds", [])
+        if not isinstance(entries, list):
+            raise ValueError(f"seeds must be tables headed [[seeds]], not {entries!r}")
+        seeds = []
+        for i, entry in enumerate(entries):
+            entry = _known(entry, f"seeds[{i}]", "name", "objects")
+            where = str(entry.get("name", f"seeds[{i}]"))
+            if not isinstance(entry.get("name"), str) or not entry.get("objects"):
+                raise ValueError(f"{where} must have a name and objects")
+            objects = tuple(_requirement(o, f"{where}.objects[{k}]") for k, o in enumerate(entry["objects"]))
+            seeds.append(Seed(entry["name"], objects))
+        return Menu(str(table.get("name", path.stem)), tuple(seeds))
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
+
+
+def _column(schema: Schema, collection: str, name: str, seed: str) -> Column:
+    column = schema.collection(collection).column(name)
+    if column is None:
+        raise ValueError(f"seed {seed}: collection {collection} must have the column {name}; schema {schema.name}")
+    return column
+
+
+def _fires(events: Events, wanted: Requirement, seed: str) -> NDArray[np.bool_]:
+    schema, name = events.schema, wanted.collection
+    column = _column(schema, name, "pt", seed)
+    codes = [math.ceil(pt / column.lsb - 1e-9) for pt in wanted.pt]  # the first code at or above
+    if codes[0] > column.high:
+        raise ValueError(f"seed {seed}: pt must be at most {column.high * column.lsb} GeV, not {wanted.pt[0]}")
+    if len(codes) > schema.collection(name).slots:
+        raise ValueError(f"seed {seed}: pt must have at most {schema.collection(name).slots} thresholds ({name})")
+    passing = np.ones(events.columns[f"{name}.pt"].shape, np.bool_)
+    if wanted.eta_max is not None:
+        limit = math.ceil(wanted.eta_max / _column(schema, name, "eta", seed).lsb - 1e-9)
+        passing &= np.abs(events.columns[f"{name}.eta"].astype(np.int64)) < limit
+    for key, least in (("iso", wanted.iso_min), ("quality", wanted.quality_min)):
+        if least is not None:
+            _column(schema, name, key, seed)
+            passing &= events.columns[f"{name}.{key}"] >= least
+    pt = -np.sort(-np.where(passing, events.columns[f"{name}.pt"], 0).astype(np.int64), axis=1)
+    return np.asarray((pt[:, : len(codes)] >= codes).all(axis=1))
+
+
+def decide(events: Events, menu: Menu) -> NDArray[np.uint64]:
+    """Decision bits (n,): bit i is set where seed i of the menu fires.
+
+    Compares raw codes with ``>=``; a saturated code passes every threshold.
+    """
+    bits = np.zeros(len(events), np.uint64)
+    for i, seed in enumerate(menu.seeds):
+        fired = np.ones(len(events), np.bool_)
+        for wanted in seed.objects:
+            fired &= _fires(events, wanted, seed.name)
+        bits |= fired.astype(np.uint64) << np.uint64(i)
+    return bits

@@ -1,0 +1,252 @@
+from shutil import copy
+
+import h5py
+import numpy as np
+import pytest
+
+from l1ad.events.schema import load_schema
+from l1ad.events.store import (
+    EventFile,
+    Events,
+    EventWriter,
+    assert_disjoint,
+    concatenate,
+    event_hash,
+    inputs,
+    make_meta,
+    split,
+)
+
+SCHEMA = load_schema("cms_run3")
+
+
+def make(rng, n, classes=2):
+    columns = {
+        name: rng.integers(column.low, column.high + 1, (n, collection.slots)).astype(column.dtype)
+        for name, (collection, column) in SCHEMA.columns().items()
+    }
+    meta = make_meta(
+        n,
+        classes,
+        weight=rng.random(n),
+        seeds=rng.integers(0, 2**64, n, dtype=np.uint64),
+        class_counts=rng.integers(0, 9, (n, classes)),
+    )
+    return Events(SCHEMA, columns, meta)
+
+
+def assert_same(a, b):
+    assert list(a.columns) == list(b.columns)
+    for name in a.columns:
+        np.testing.assert_array_equal(a.columns[name], b.columns[name])
+        assert a.columns[name].dtype == b.columns[name].dtype
+    for name in a.meta:
+        np.testing.assert_array_equal(a.meta[name], b.meta[name])
+        assert a.meta[name].dtype == b.meta[name].dtype
+
+
+@pytest.fixture
+def events():
+    return make(np.random.default_rng(1), 50)
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory):
+    path = tmp_path_factory.mktemp("events") / "events.h5"
+    events = make(np.random.default_rng(1), 50)
+    with EventWriter(path, SCHEMA, {"classes": ["a", "b"], "simulated": True, "sigma": {"a": 0.1}}) as out:
+        out.append(events[:20])
+        out.append(events[20:])
+    assert list(path.parent.iterdir()) == [path]
+    return path
+
+
+@pytest.fixture
+def path(tmp_path, original):
+    return copy(original, tmp_path / "events.h5")
+
+
+def test_round_trip(path, events):
+    with EventFile(path) as file:
+        assert len(file) == 50
+        assert file.schema == SCHEMA
+        assert file.attrs == {"classes": ["a", "b"], "simulated": True, "sigma": {"a": 0.1}}
+        assert_same(file.read(), events)
+        assert_same(file.read(7, 11), events[7:11])
+        assert list(file.read(0, 3, ["jet.pt", "met.phi"]).columns) == ["jet.pt", "met.phi"]
+
+
+def test_chunks_cover_all_events_once(path, events):
+    with EventFile(path) as file:
+        parts = list(file.chunks(16))
+        assert [len(part) for part in parts] == [16, 16, 16, 2]
+        assert_same(concatenate(parts), events)
+        with pytest.raises(ValueError, match="size must be at least 1, not 0"):
+            next(file.chunks(0))
+
+
+def test_indexing(events):
+    assert len(events[3]) == 1
+    np.testing.assert_array_equal(events[[4, 2]].columns["mu.eta"], events.columns["mu.eta"][[4, 2]])
+    mask = events.columns["met.pt"][:, 0] > 2000
+    assert len(events[mask]) == mask.sum()
+
+
+def test_empty_file_without_classes(tmp_path):
+    with EventWriter(tmp_path / "none.h5", SCHEMA, {}) as out:
+        out.append(make(np.random.default_rng(0), 0, classes=0))
+    with EventFile(tmp_path / "none.h5") as file:
+        assert len(file.read()) == 0
+
+
+def damage(path, change):
+    with h5py.File(path, "r+") as file:
+        change(file)
+
+
+def replace(name, array):
+    def change(file):
+        del file[name]
+        file[name] = array
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (lambda f: f.__delitem__("jet/eta"), r"events\.h5: dataset jet/eta must exist; the file is not complete"),
+        (replace("jet/eta", np.zeros((50, 11), np.int8)), r"jet/eta must be \(50, 12\), not shape \(50, 11\)"),
+        (replace("mu/pt", np.zeros((49, 8), np.int16)), r"mu/pt must be \(50, 8\), not shape \(49, 8\)"),
+        (replace("eg/pt", np.zeros((50, 12))), r"dataset eg/pt must be integer, not float64"),
+        (replace("meta/weight", np.zeros(50, int)), r"dataset meta/weight must be floating point, not int64"),
+        (replace("meta/run", np.zeros((50, 1), int)), r"meta/run must be 1 axes and 50 rows, not shape \(50, 1\)"),
+        (lambda f: f.attrs.__setitem__("schema_digest", '"0"'), r"schema must be the 'cms_run3' that it was written"),
+        (lambda f: f.attrs.__setitem__("schema", '"atlas"'), r"schema must be one of cms_run3 .* not 'atlas'"),
+        (lambda f: f.attrs.__setitem__("format", "2"), r"format must be 1, not 2"),
+        (lambda f: f.attrs.__delitem__("schema"), r"attributes must be those of an l1ad event file"),
+    ],
+)
+def test_a_wrong_file_is_refused_on_opening(path, change, message):
+    damage(path, change)
+    with pytest.raises(ValueError, match=message):
+        EventFile(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("meta/weight", np.nan, r"events\.h5: weight must be finite and not negative, not nan \(event 30\)"),
+        ("meta/weight", -1.0, r"weight must be finite and not negative, not -1.0"),
+        ("jet/pt", 2048, r"jet\.pt must be in 0\.\.2047, not 2048 \(event 30, slot 0\); 12 codes are outside"),
+        ("met/phi", 144, r"met\.phi must be in 0\.\.143, not 144"),
+    ],
+)
+def test_wrong_values_are_refused_on_reading(path, name, value, message):
+    damage(path, lambda file: file[name].__setitem__(30, value))
+    with EventFile(path) as file:
+        assert len(file.read(0, 30)) == 30
+        with pytest.raises(ValueError, match=message):
+            file.read()
+
+
+def test_files_that_are_not_there_or_not_whole(path, tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"event file must exist, not be missing: .*absent.h5"):
+        EventFile(tmp_path / "absent.h5")
+    (tmp_path / "text.h5").write_text("pt,eta,phi")
+    with pytest.raises(OSError, match=r"event file must be HDF5: .*text\.h5"):
+        EventFile(tmp_path / "text.h5")
+    (tmp_path / "cut.h5").write_bytes(path.read_bytes()[:-500])
+    with pytest.raises(OSError, match=r"must be complete, not truncated or damaged: .*cut\.h5"):
+        EventFile(tmp_path / "cut.h5")
+    with EventFile(path) as file, pytest.raises(ValueError, match=r"column must be one of .* not 'jet\.mass'"):
+        file.read(columns=["jet.mass"])
+
+
+def test_a_failed_writer_leaves_nothing(tmp_path, events):
+    def fail():
+        with EventWriter(tmp_path / "x.h5", SCHEMA, {"classes": ["a", "b"]}) as out:
+            out.append(events)
+            assert [file.name for file in tmp_path.iterdir()] == ["x.h5.part"]
+            raise RuntimeError("stop")
+
+    with pytest.raises(RuntimeError, match="stop"):
+        fail()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failed_writer_keeps_the_old_file(path, events):
+    before = path.read_bytes()
+    with pytest.raises(ValueError, match="class_counts must have 0 columns"), EventWriter(path, SCHEMA, {}) as out:
+        out.append(events)
+    assert path.read_bytes() == before
+
+
+def test_writing_is_refused(tmp_path, events):
+    with pytest.raises(OSError, match=r"folder must exist and be writable, not .*nowhere"):
+        EventWriter(tmp_path / "nowhere" / "x.h5", SCHEMA, {})
+    with EventWriter(tmp_path / "x.h5", SCHEMA, {"classes": ["a", "b"]}) as out:
+        part = Events(SCHEMA, {"jet.pt": events.columns["jet.pt"]}, events.meta)
+        with pytest.raises(ValueError, match=r"events must have every column of the schema, not lack met.pt, met.phi"):
+            out.append(part)
+        wrong = make_meta(50, 2, weight=np.full(50, np.inf))
+        with pytest.raises(ValueError, match=r"x\.h5: weight must be finite"):
+            out.append(Events(SCHEMA, events.columns, wrong))
+
+
+def test_events_are_checked_when_made(events):
+    with pytest.raises(ValueError, match=r"column must be one of the schema cms_run3, not 'jet\.mass'"):
+        Events(SCHEMA, {"jet.mass": np.zeros((50, 12), int)}, events.meta)
+    with pytest.raises(ValueError, match=r"jet\.pt must be integers \(50, 12\), not float64 \(50, 12\)"):
+        Events(SCHEMA, {"jet.pt": np.zeros((50, 12))}, events.meta)
+    with pytest.raises(ValueError, match="meta run must have 1 axes and 50 rows"):
+        Events(SCHEMA, {}, {**events.meta, "run": np.zeros(49)})
+    with pytest.raises(ValueError, match="meta must have weight, pileup"):
+        Events(SCHEMA, {}, {"weight": np.ones(3)})
+    with pytest.raises(ValueError, match=r"meta must be of .* not npv"):
+        make_meta(3, npv=np.zeros(3))
+    with pytest.raises(ValueError, match="same schema and columns"):
+        concatenate([events, Events(SCHEMA, {}, events.meta)])
+
+
+def test_inputs_follow_the_selection(events):
+    x = inputs(events, "axol1tl")
+    assert x.shape == (50, 57)
+    assert x.dtype == np.int64
+    np.testing.assert_array_equal(x[:, 0], events.columns["met.pt"][:, 0])
+    np.testing.assert_array_equal(x[:, 1], 0)
+    np.testing.assert_array_equal(x[:, 3:15:3], events.columns["eg.pt"][:, :4])
+    np.testing.assert_array_equal(x[:, 16:27:3], events.columns["mu.eta"][:, :4])
+    np.testing.assert_array_equal(x[:, 29:57:3], events.columns["jet.phi"][:, :10])
+
+
+def test_event_hash_known_answer():
+    # made with Python integers from the definition in the docstring of event_hash
+    zero = {name: np.zeros((2, c.slots), np.int64) for name, (c, _) in SCHEMA.columns().items()}
+    zero["jet.pt"][1, 3] = 60
+    zero["mu.eta"][1, 0] = -7
+    got = event_hash(Events(SCHEMA, zero, make_meta(2)))
+
+    from hashlib import sha256
+
+    def constant(text):
+        return int.from_bytes(sha256(text.encode()).digest()[:8], "little") | 1
+
+    x = (60 * constant("jet.pt/3") - 7 * constant("mu.eta/0")) % 2**64
+    x = (x ^ x >> 30) * 0xBF58476D1CE4E5B9 % 2**64
+    x = (x ^ x >> 27) * 0x94D049BB133111EB % 2**64
+    assert got.tolist() == [0, x ^ x >> 31]
+
+
+def test_split_and_disjointness(rng):
+    a, b = event_hash(make(rng, 4000)), event_hash(make(rng, 100))
+    chosen = split(a, 0.25)
+    assert abs(chosen.mean() - 0.25) < 4 * np.sqrt(0.25 * 0.75 / 4000)
+    assert not split(a, 0.0).any()
+    assert split(a, 1.0).all()
+    assert_disjoint(a[chosen], a[~chosen], ("train", "validation"))
+    assert_disjoint(a, b)
+    with pytest.raises(ValueError, match="train and rate must share no event, not 3 of 103"):
+        assert_disjoint(np.concatenate([b, a[:3]]), a, ("train", "rate"))
+    with pytest.raises(ValueError, match=r"fraction must be between 0 and 1, not 1.5"):
+        split(a, 1.5)
