@@ -1,7 +1,7 @@
 """A parametrised Level-1 calorimeter and muon trigger: particles -> tower deposits -> objects in codes.
 
-It is a *stand-in* for the CMS Phase-1 trigger, tuned by hand on published medians; it is calibration,
-not validation.  Two steps, so that a collision is reduced once and used in many crossings:
+It is a *stand-in* for the CMS Phase-1 trigger, tuned by hand on published medians: calibration, not
+validation.  Two steps, so that a collision is reduced once and used in many crossings:
 
 1. `deposit` smears the particles of single pp collisions into trigger-tower energies and muon candidates
    (`ParticleResponse`).
@@ -9,7 +9,8 @@ not validation.  Two steps, so that a collision is reduced once and used in many
    e/γ, τ, muons and energy sums (`TriggerResponse`).
 
 Every constant is a field of one of the two dataclasses below, with its source; *tuned* marks those chosen
-by hand so that the zero-bias sample resembles the published AXOL1TL input scaling.  Left out: out-of-time
+by hand so that the zero-bias sample resembles the published AXOL1TL input scaling.  Sources without an
+address were named from memory and not read again.  Left out: out-of-time
 pileup, dead channels, electronics noise, muon punch-through, the real calibration tables.
 """
 

@@ -39,6 +39,8 @@ class ModelSection:
     thresholds: Thresholds
     efficiencies: dict[float, dict[str, str]]
     rank_correlation: float
+    n_scores: int
+    n_equal: int
     pictures: dict[str, str]
 
 
@@ -88,17 +90,15 @@ def _section(run: Run, name: str, performance: PerformanceTable) -> ModelSection
     }
     mine = [e for e in performance.efficiencies if e.model == name]
     lsb = network.score.out.lsb
+    raw = np.concatenate([both[0] for both in scores.values()])
+    floating = np.concatenate([both[1] for both in scores.values()])
     pictures = {
         "losses": plots.losses(training.losses),
         "scores": plots.score_histogram(
             background, sample.weights, {s: scores[s][0] for s in signals}, lsb, thresholds
         ),
         "roc": plots.roc(curves, thresholds, {s: [e.efficiency.value for e in mine if e.signal == s] for s in signals}),
-        "twin": plots.fixed_against_float(
-            np.concatenate([raw * lsb for raw, _ in scores.values()]),
-            np.concatenate([floating for _, floating in scores.values()]),
-            name,
-        ),
+        "twin": plots.fixed_against_float(raw * lsb, floating, name),
     }
     return ModelSection(
         name=name,
@@ -116,6 +116,8 @@ def _section(run: Run, name: str, performance: PerformanceTable) -> ModelSection
             p.target_hz: {e.signal: str(e.efficiency) for e in mine if e.target_hz == p.target_hz}
             for p in thresholds.working_points
         },
+        n_scores=len(raw),
+        n_equal=int((np.floor(floating / lsb) == raw).sum()),
         rank_correlation=float(spearmanr(background, twin).statistic),
         pictures=pictures,
     )
