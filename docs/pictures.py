@@ -1,6 +1,6 @@
-"""Copy the pictures of a finished quickstart out of its report, for the tutorial.
+"""Copy the pictures that the tutorial shows out of the report of a finished quickstart.
 
-python docs/pictures.py runs/quickstart/report.html docs/pictures
+python docs/pictures.py runs/quickstart/report.html
 """
 
 import base64
@@ -8,10 +8,11 @@ import re
 import sys
 from pathlib import Path
 
-page, folder = Path(sys.argv[1]), Path(sys.argv[2])
-named = re.findall(r'<img id="([^"]+)"\s+src="data:image/png;base64,([^"]+)"', page.read_text(encoding="utf-8"))
-for name, data in named:
-    (folder / f"{name}.png").write_bytes(base64.b64decode(data))
-    print(folder / f"{name}.png")
-if not named:
-    raise SystemExit(f"{page}: holds no pictures; run the quickstart first")
+docs = Path(__file__).parent
+page = Path(sys.argv[1]).read_text(encoding="utf-8")
+found = dict(re.findall(r'<img id="([^"]+)"\s+src="data:image/png;base64,([^"]+)"', page))
+for name in re.findall(r"\(pictures/(.+?)\.png\)", (docs / "tutorial.md").read_text(encoding="utf-8")):
+    path = docs / "pictures" / f"{name}.png"
+    path.parent.mkdir(exist_ok=True)
+    path.write_bytes(base64.b64decode(found[name]))
+    print(path)

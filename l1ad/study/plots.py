@@ -30,7 +30,6 @@ _STYLE = [
         "figure.figsize": (7, 5),
     },
 ]
-_LABEL = "simulated, before dead time"
 
 
 @contextmanager
@@ -70,7 +69,7 @@ def score_histogram(
     """Scores of zero-bias, weighted, and of the signals, each normalised to 1, with the thresholds."""
     top = max(2, *(int(s.max()) for s in (background, *signals.values()))) * lsb
     edges = np.geomspace(max(lsb, 1e-3), top * 1.1, 70)
-    with _figure() as (_, axes, out):
+    with _figure() as (figure, axes, out):
         for name, scores, by in (("zero-bias", background, weights), *((n, s, None) for n, s in signals.items())):
             filled, _ = np.histogram(np.maximum(scores * lsb, edges[0]), edges, weights=by)
             contents = filled / (len(scores) if by is None else by.sum())
@@ -91,7 +90,7 @@ def score_histogram(
                 )
         axes.set(xscale="log", yscale="log", xlabel="score", ylabel="fraction of events per bin", xlim=(edges[0], top))
         axes.set_ylim(1e-7, 1)
-        axes.legend(loc="lower left")
+        figure.legend(loc="outside upper center", ncols=3)
     return out[0]
 
 
@@ -102,7 +101,12 @@ def roc(curves: Mapping[str, Roc], thresholds: Thresholds, efficiencies: Mapping
             axes.plot(curve.rates_hz / 1e3, curve.efficiencies, label=name, color=colour)
             points = [p.rate.value_hz / 1e3 for p in thresholds.working_points if isinstance(p.rate, Rate)]
             axes.plot(points, efficiencies[name], "o", color=colour)
-        axes.set(xscale="log", xlabel=f"rate [kHz] ({_LABEL})", ylabel="signal efficiency", ylim=(0, 1))
+        axes.set(
+            xscale="log",
+            xlabel=f"rate [kHz] ({next(iter(curves.values())).stage})",
+            ylabel="signal efficiency",
+            ylim=(0, 1),
+        )
         axes.legend(loc="upper left")
     return out[0]
 
@@ -127,7 +131,7 @@ def fixed_against_float(fixed: npt.NDArray[np.float64], twin: npt.NDArray[np.flo
     return out[0]
 
 
-def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label: str) -> str:
+def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label: str, stage: str) -> str:
     """Efficiency of each detector on each signal, with errors.
 
     Parameters
@@ -135,6 +139,8 @@ def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label
     rows : mapping of detector to mapping of signal to (value, error)
     label : str
         Of the vertical axis.
+    stage : str
+        Stage of the rate, for the horizontal axis.
     """
     with _figure() as (figure, axes, out):
         signals = list(dict.fromkeys(signal for by in rows.values() for signal in by))
@@ -144,6 +150,6 @@ def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label
             axes.bar(where, [v for v, _ in by.values()], width, yerr=[e for _, e in by.values()], label=detector)
         axes.set_xticks(range(len(signals)), signals)
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)
-        axes.set(ylabel=label)
+        axes.set(ylabel=label, xlabel=stage)
         figure.legend(loc="outside upper center", ncols=2)
     return out[0]

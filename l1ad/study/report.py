@@ -131,8 +131,8 @@ def _bars(performance: PerformanceTable, compared: list[float | None]) -> dict[f
             if p.target_hz == target and not isinstance(p.result, Refused):
                 rows.setdefault(p.detector, {})[p.signal] = (p.result.value, p.result.error)
         if target is not None and rows:
-            label = f"efficiency at {target / 1e3:g} kHz ({performance.comparison.stage})"
-            pictures[target] = plots.efficiency_bars(rows, label)
+            label = f"efficiency at {target / 1e3:g} kHz"
+            pictures[target] = plots.efficiency_bars(rows, label, performance.comparison.stage)
     return pictures
 
 

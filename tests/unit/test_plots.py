@@ -60,4 +60,4 @@ def test_losses_and_bars():
         )
     )
     rows = {"ae": {"A → 4ℓ": (0.5, 0.01), "LQ → bτ": (0.1, 0.0)}, "Σ pT": {"LQ → bτ": (0.2, 0.02)}}
-    assert_picture(plots.efficiency_bars(rows, "efficiency at 10 kHz"))
+    assert_picture(plots.efficiency_bars(rows, "efficiency at 10 kHz", "simulated, before dead time"))
