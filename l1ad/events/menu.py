@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 import tomllib
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l1ad.documents import decode
 from l1ad.events.schema import Column, Schema
 from l1ad.events.store import Events
 
@@ -49,6 +49,10 @@ class Seed:
     name: str
     objects: tuple[Requirement, ...]
 
+    def __post_init__(self) -> None:
+        if not self.name or not self.objects:
+            raise ValueError(f"seed must have a name and objects, not {self.name!r} and {list(self.objects)}")
+
 
 @dataclass(frozen=True)
 class Menu:
@@ -63,27 +67,6 @@ class Menu:
             raise ValueError(f"menu must have 1 to 64 seeds, not {len(names)}: a decision is 64 bits")
         if len(set(names)) != len(names):
             raise ValueError(f"seeds must have different names, not {', '.join(names)}")
-
-
-def _known(table: Any, where: str, *keys: str) -> dict[str, Any]:
-    if not isinstance(table, dict):
-        raise ValueError(f"{where} must be a table with {', '.join(keys)}, not {table!r}")
-    for key in table:
-        if key not in keys:
-            raise ValueError(f"{where}: key must be one of {', '.join(keys)}, not {key!r}")
-    return table
-
-
-def _requirement(table: Any, where: str) -> Requirement:
-    table = _known(table, where, *(field.name for field in fields(Requirement)))
-    try:
-        return Requirement(**{**table, "pt": tuple(float(pt) for pt in table["pt"])})
-    except KeyError:
-        raise ValueError(f"{where}.pt must be given") from None
-    except TypeError as error:
-        raise ValueError(f"{where} must have a collection and a list pt: {error}") from None
-    except ValueError as error:
-        raise ValueError(f"{where}: {error}") from None
 
 
 def load_menu(name_or_path: str | Path = "conventional") -> Menu:
@@ -103,22 +86,7 @@ def load_menu(name_or_path: str | Path = "conventional") -> Menu:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except tomllib.TOMLDecodeError as error:
         raise ValueError(f"{path}: menu must be valid TOML: {error}") from None
-    try:
-        _known(table, "menu", "name", "seeds")
-        entries = table.get("seeds", [])
-        if not isinstance(entries, list):
-            raise ValueError(f"seeds must be tables headed [[seeds]], not {entries!r}")
-        seeds = []
-        for i, entry in enumerate(entries):
-            entry = _known(entry, f"seeds[{i}]", "name", "objects")
-            where = str(entry.get("name", f"seeds[{i}]"))
-            if not isinstance(entry.get("name"), str) or not entry.get("objects"):
-                raise ValueError(f"{where} must have a name and objects")
-            objects = tuple(_requirement(o, f"{where}.objects[{k}]") for k, o in enumerate(entry["objects"]))
-            seeds.append(Seed(entry["name"], objects))
-        return Menu(str(table.get("name", path.stem)), tuple(seeds))
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    return decode(Menu, {"name": path.stem, **table}, str(path))
 
 
 def _column(schema: Schema, collection: str, name: str, seed: str) -> Column:

@@ -70,17 +70,19 @@ def test_the_conventional_menu():
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("seeds = 3", r"menu\.toml: seeds must be tables headed \[\[seeds\]\], not 3"),
+        ("seeds = 3", r"menu\.toml\.seeds must be a list, not 3"),
         ("name = ", r"menu\.toml: menu must be valid TOML"),
-        ('[[seed]]\nname = "a"', r"menu: key must be one of name, seeds, not 'seed'"),
-        ("", r"menu\.toml: menu must have 1 to 64 seeds, not 0"),
-        ('[[seeds]]\nname = "a"', r"a must have a name and objects"),
-        ('[[seeds]]\nname = "a"\nprescale = 2', r"seeds\[0\]: key must be one of name, objects, not 'prescale'"),
-        (SEED + "[{pt = [1.0]}]", r"a\.objects\[0\] must have a collection"),
-        (SEED + '[{collection = "mu"}]', r"a\.objects\[0\]\.pt must be given"),
+        ('[[seed]]\nname = "a"', r"menu\.toml: unknown key 'seed'; did you mean 'seeds'\?"),
+        ("", r"menu\.toml: key 'seeds' must be given"),
+        ("seeds = []", r"menu\.toml: menu must have 1 to 64 seeds, not 0"),
+        ('[[seeds]]\nname = "a"', r"seeds\[0\]: key 'objects' must be given"),
+        (SEED + "[]", r"seeds\[0\]: seed must have a name and objects, not 'a' and \[\]"),
+        ('[[seeds]]\nname = "a"\nprescale = 2', r"seeds\[0\]: unknown key 'prescale'; it must be one of name, obj"),
+        (SEED + "[{pt = [1.0]}]", r"seeds\[0\]\.objects\[0\]: key 'collection' must be given"),
+        (SEED + '[{collection = "mu"}]', r"objects\[0\]: key 'pt' must be given"),
         (SEED + '[{collection = "mu", pt = []}]', r"pt must be positive thresholds"),
         (SEED + '[{collection = "mu", pt = [3.0, 5.0]}]', r"largest first, not \[3\.0, 5\.0\]"),
-        (SEED + '[{collection = "mu", pt = [3.0], eta = 2}]', r"key must be one of .* not 'eta'"),
+        (SEED + '[{collection = "mu", pt = [3.0], eta = 2}]', r"unknown key 'eta'; did you mean 'eta_max'\?"),
     ],
 )
 def test_a_wrong_menu_is_refused(tmp_path, text, message):
