@@ -26,10 +26,15 @@ def _compiler() -> bool:
         return False
 
 
+def _installed(*modules: str) -> bool:
+    return all(importlib.util.find_spec(module) for module in modules)
+
+
 TOOLS: dict[str, Callable[[], bool]] = {
     "compiler": _compiler,
     "g++": lambda: shutil.which("g++") is not None,
-    "ziglang": lambda: importlib.util.find_spec("ziglang") is not None,
+    "pythia8mc": lambda: _installed("pythia8mc", "awkward"),
+    "ziglang": lambda: _installed("ziglang"),
 }
 
 

@@ -441,7 +441,6 @@ def test_with_reuse_there_is_no_estimate(copy, monkeypatch):
 SAMPLE = ROOT / "sample"
 
 
-@pytest.mark.skipif(not (SAMPLE / "train.h5").is_file(), reason="sample/*.h5 are not there: real events are not tried")
 def test_the_committed_sample_goes_through(tmp_path, monkeypatch):
     """Real events of the repository, one epoch, up to the scores; every operation equals QKeras on the rate sample."""
     text = (ROOT / "configs/quickstart.toml").read_text(encoding="utf-8")

@@ -113,9 +113,8 @@ def test_qcd_classes_cover_every_pt_hat_once():
 
 
 @pytest.fixture(scope="module")
-def hard():
-    pytest.importorskip("pythia8mc")
-    pytest.importorskip("awkward")
+def hard(require):
+    require("pythia8mc")
     return generate(RARE[4], 30, 7, ParticleResponse())
 
 
@@ -143,10 +142,12 @@ def test_generation_is_reproducible_and_cached(hard, tmp_path):
     assert hard.collisions.et[0] != first.collisions.et[0]
 
 
-def test_hard_diffraction_counts_as_hard():
+def test_hard_diffraction_counts_as_hard(require):
     # of each event: partons leaving a scattering have status 23 or 33; the sign says whether they are final
-    ak = pytest.importorskip("awkward")
+    require("pythia8mc")
     from types import SimpleNamespace
+
+    import awkward as ak
 
     from l1ad.events.generation import _hardest_scatter
 
@@ -158,18 +159,16 @@ def test_hard_diffraction_counts_as_hard():
     assert _hardest_scatter(batch).tolist() == [50.0, 2.0, 0.0, 6.0]
 
 
-def test_soft_collisions_are_dropped_above_the_edge():
-    pytest.importorskip("pythia8mc")
-    pytest.importorskip("awkward")
+def test_soft_collisions_are_dropped_above_the_edge(require):
+    require("pythia8mc")
     low = Process("low", ("HardQCD:all = on", "PhaseSpace:pTHatMin = 19.5"), pt_hat_max_gev=20.0)
     made = generate(low, 60, 3, ParticleResponse())
     assert made.generated == 60
     assert 1 <= len(made.collisions) < 30  # the spectrum falls as pT^-4 or so: some 10 % are below 20 GeV
 
 
-def test_an_unknown_setting_is_refused():
-    pytest.importorskip("pythia8mc")
-    pytest.importorskip("awkward")
+def test_an_unknown_setting_is_refused(require):
+    require("pythia8mc")
     with pytest.raises(ValueError, match="Pythia setting must be known, not 'HardQCD:everything = on'"):
         generate(Process("x", ("HardQCD:everything = on",)), 1, 1, ParticleResponse())
 
