@@ -74,6 +74,7 @@ def write_project(network: Network, folder: str | Path, target: Target, vectors:
         with _without_keras():
             graph.write()
         _adapt_build_script(aside / "build_lib.sh", network)
+        _adapt_test_bench(aside / f"{PROJECT}_test.cpp")
         x = reference.admissible(network, vectors)
         scores = reference.emulate(network, x)
         bench = aside / "tb_data"
@@ -131,6 +132,16 @@ def _adapt_build_script(script: Path, network: Network) -> None:
             f"hls4ml {hls4ml.__version__}: build_lib.sh has changed; l1ad cannot choose its compiler"
         )
     script.write_text(text)
+
+
+def _adapt_test_bench(source: Path) -> None:
+    """Let the test bench write scores with all their digits; six, its default, do not tell neighbours apart."""
+    text, changed = re.subn(
+        r"^( *)(std::ofstream fout\(RESULTS_LOG\);)$", r"\1\2\n\1fout.precision(17);", source.read_text(), flags=re.M
+    )
+    if changed != 1:
+        raise UnsupportedError(f"hls4ml {hls4ml.__version__}: its test bench has changed; l1ad cannot make it exact")
+    source.write_text(text)
 
 
 def hls_graph(network: Network, folder: str | Path, target: Target) -> ModelGraph:
