@@ -366,7 +366,8 @@ def test_a_quantiser_without_alpha_is_refused(here, fails):
     )(x)
     save_model(keras.Model(trigger, SumOfSquares("ap_ufixed<18,14>", name="score")(x)), here / "model.h5")
     assert fails("convert", "model.h5", "--out", "network.json") == (
-        "layer 'latent': quantized_bits alpha must be 1, not 'auto_po2'; set alpha=1 and retrain"
+        "layer 'latent': quantized_bits alpha must be 1, not 'auto_po2'; set alpha=1 and retrain "
+        "(QKeras makes 'auto_po2' of a kernel's alpha=None)"
     )
     assert not Path("network.json").exists()
 
