@@ -177,9 +177,9 @@ def activation_type(name: str, quantiser: Any) -> FixedPoint:
 def _bits_type(name: str, quantiser: Any) -> FixedPoint:
     alpha = quantiser.alpha
     if isinstance(alpha, str) or alpha is None or np.any(np.asarray(alpha) != 1):
+        origin = " (QKeras makes 'auto_po2' of a kernel's alpha=None)" if str(alpha) == "auto_po2" else ""
         raise UnsupportedError(
-            f"layer {name!r}: quantized_bits alpha must be 1, not {alpha!r}; set alpha=1 and retrain"
-            + (" (QKeras makes 'auto_po2' of a kernel's alpha=None)" if isinstance(alpha, str) and alpha == "auto_po2" else "")
+            f"layer {name!r}: quantized_bits alpha must be 1, not {alpha!r}; set alpha=1 and retrain{origin}"
         )
     _require(name, quantiser, "use_stochastic_rounding", False)
     bits, integer, signed = int(quantiser.bits), int(quantiser.integer), bool(quantiser.keep_negative)
