@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import h5py
@@ -161,8 +162,9 @@ class Run:
         """Event file that models are trained on."""
         return self.study.events_path(self.study.config.events.train)
 
+    @cached_property
     def sample_digests(self) -> dict[str, str]:
-        """Digests of all event files."""
+        """Digests of all event files, read once in a run."""
         return {name: _events_digest(path) for name, path in {"train": self.train_path, **self.samples}.items()}
 
 

@@ -7,6 +7,7 @@ imported by the steps that need them, so that rates can be studied where they ar
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,9 @@ from l1ad.trigger import (
     working_point,
 )
 
+BENCH_EVENTS = 1000
+"""Vectors of a project's test bench."""
+
 
 def train(run: Run) -> None:
     """Train every model of the study: ``model.h5``, ``twin.h5``, ``training.json``."""
@@ -59,7 +63,7 @@ def train(run: Run) -> None:
             "seed": config.seed,
             "selection": config.events.selection,
             "validation_fraction": config.events.validation_fraction,
-            "events": {k: v for k, v in run.sample_digests().items() if k in ("train", RATE_SAMPLE)},
+            "events": {k: v for k, v in run.sample_digests.items() if k in ("train", RATE_SAMPLE)},
         }
         outputs = (paths.model, paths.twin, paths.training)
         run_stage(paths.folder, "train", made_from, outputs, lambda name=name: _train(run, name))  # type: ignore[misc]
@@ -112,32 +116,37 @@ def convert(run: Run) -> None:
         run_stage(paths.folder, "convert", {"model": file_digest(paths.model)}, (paths.network,), action)
 
 
+def _networks(run: Run) -> Iterator[tuple[ModelPaths, Network]]:
+    """Paths and converted network of every model."""
+    for name in run.study.config.models:
+        paths = run.paths(name)
+        yield paths, Network.load(paths.network)
+
+
 def build(run: Run) -> None:
     """Write the firmware project of every network."""
     config = run.study.config
-    for name in config.models:
-        paths = run.paths(name)
-        network = Network.load(paths.network)
+    for paths, network in _networks(run):
 
         def action(paths: ModelPaths = paths, network: Network = network) -> None:
             from l1ad.hardware.hls import write_project
 
-            write_project(network, paths.project, config.firmware, csim_inputs(run, network)[:1000])
+            write_project(
+                network, paths.project, config.firmware, csim_inputs(run, network, BENCH_EVENTS)[:BENCH_EVENTS]
+            )
 
-        made_from = {"network": network.digest, "target": asdict(config.firmware), "events": run.sample_digests()}
+        made_from = {"network": network.digest, "target": asdict(config.firmware), "events": run.sample_digests}
         run_stage(paths.folder, "build", made_from, paths.sources, action)
 
 
 def emulate(run: Run) -> None:
     """Score the rate sample and the signals with every network and twin: ``scores.h5``."""
     config = run.study.config
-    for name in config.models:
-        paths = run.paths(name)
-        network = Network.load(paths.network)
+    for paths, network in _networks(run):
         made_from = {
             "network": network.digest,
             "twin": file_digest(paths.twin),
-            "events": run.sample_digests(),
+            "events": run.sample_digests,
             "selection": config.events.selection,
         }
 
@@ -183,21 +192,19 @@ def emulate_file(network: Network, events: Path, out: Path) -> int:
 def compare(run: Run) -> None:
     """Compare QKeras, reference and C simulation: ``agreement.json``; a mismatch is an error."""
     config = run.study.config
-    for name in config.models:
-        paths = run.paths(name)
-        network = Network.load(paths.network)
+    for paths, network in _networks(run):
         made_from = {
             "network": network.digest,
             "model": file_digest(paths.model),
             "project": [path_digest(path) for path in paths.sources],
-            "events": run.sample_digests(),
+            "events": run.sample_digests,
             "csim_events": config.csim_events,
         }
 
         def action(paths: ModelPaths = paths, network: Network = network) -> None:
             found = (
                 compare_keras(run, paths.model, network),
-                compare_csim(network, paths.project, csim_inputs(run, network)),
+                compare_csim(network, paths.project, csim_inputs(run, network, config.csim_events)),
             )
             documents.save(paths.agreement, Agreements(network.digest, found, accumulator_bits(network)))
             for agreement in found:
@@ -215,7 +222,7 @@ def rate(run: Run) -> None:
         "scores": {name: file_digest(run.paths(name).scores) for name in networks},
         "rate": asdict(config.rate),
         "menu": menu_digest(run),
-        "events": run.sample_digests(),
+        "events": run.sample_digests,
         "seed": config.seed,
     }
     outputs = (run.performance, *(run.paths(name).thresholds for name in networks))
@@ -294,9 +301,7 @@ def resources(run: Run) -> None:
     """Estimate resources, and synthesise where Vitis HLS is on the PATH: ``resources.json``."""
     config = run.study.config
     vitis = find_vitis()
-    for name in config.models:
-        paths = run.paths(name)
-        network = Network.load(paths.network)
+    for paths, network in _networks(run):
 
         def action(paths: ModelPaths = paths, network: Network = network) -> None:
             rows = []
@@ -327,7 +332,7 @@ def report(run: Run) -> None:
         "sources": {str(path): file_digest(path) for path in sources},
         "study": digest(asdict(run.study.config)),
         "menu": menu_digest(run),
-        "events": run.sample_digests(),
+        "events": run.sample_digests,
     }
     run_stage(run.study.runs, "report", made_from, (page,), lambda: write_report(run, page))
 

@@ -19,7 +19,7 @@ from l1ad.network import Network
 from l1ad.study import plots
 from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores
 from l1ad.study.config import RATE_SAMPLE
-from l1ad.study.samples import menu_path, rate_sample
+from l1ad.study.samples import RateSample, menu_path, rate_sample
 from l1ad.study.stages import PACKAGES
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Thresholds, load_thresholds, roc
@@ -52,12 +52,13 @@ def write_report(run: Run, page: Path) -> None:
         loader=jinja2.PackageLoader("l1ad.study"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     signals = list(config.events.signals)
+    sample = rate_sample(run)
     compared = [None, *(khz * 1e3 for khz in config.rate.compared_khz)]
     text = environment.get_template("report.html").render(
         study=config,
         summary=summary(run),
         stage=performance.comparison.stage,
-        models=[_section(run, name, performance) for name in config.models],
+        models=[_section(run, name, performance, sample) for name in config.models],
         signals=signals,
         compared=compared,
         detectors=list(dict.fromkeys(p.detector for p in performance.comparison.performances)),
@@ -73,13 +74,12 @@ def write_report(run: Run, page: Path) -> None:
     write_text(page, text)
 
 
-def _section(run: Run, name: str, performance: PerformanceTable) -> ModelSection:
+def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSample) -> ModelSection:
     paths = run.paths(name)
     network = Network.load(paths.network)
     thresholds = load_thresholds(paths.thresholds, network.digest)
     training = documents.load(Training, paths.training)
     scores = load_scores(paths.scores, network)
-    sample = rate_sample(run)
     signals = list(run.study.config.events.signals)
     background, twin = scores[RATE_SAMPLE]
     curves = {
@@ -138,7 +138,7 @@ def _bars(performance: PerformanceTable, compared: list[float | None]) -> dict[f
 
 def _samples(run: Run) -> list[dict[str, Any]]:
     rows = []
-    digests = run.sample_digests()
+    digests = run.sample_digests
     for name, path in {"train": run.train_path, **run.samples}.items():
         with EventFile(path) as file:
             simulated = "simulated" if file.attrs.get("simulated") else "data"

@@ -68,12 +68,11 @@ def _saturated(events: Events) -> npt.NDArray[np.bool_]:
     return saturated
 
 
-def csim_inputs(run: Run, network: Network) -> Raw:
-    """Inputs for C simulation: the corners, then the first events of the rate sample."""
-    config = run.study.config
+def csim_inputs(run: Run, network: Network, n_events: int) -> Raw:
+    """Inputs for C simulation: the corners, then the first `n_events` of the rate sample."""
     with EventFile(run.samples[RATE_SAMPLE]) as file:
-        events = file.read(0, min(config.csim_events, len(file)))
-    return np.concatenate([corners(network), network_inputs(network, events, config.events.selection)])
+        events = file.read(0, min(n_events, len(file)))
+    return np.concatenate([corners(network), network_inputs(network, events, run.study.config.events.selection)])
 
 
 def random_inputs(network: Network, n_events: int = 10_000) -> Raw:

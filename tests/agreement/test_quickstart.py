@@ -231,7 +231,7 @@ def test_the_report_says_what_a_reader_must_know(run):
     assert "A → 4ℓ" in words
     for model in MODELS:
         assert Network.load(run.paths(model).network).digest in text
-    for digest in run.sample_digests().values():
+    for digest in run.sample_digests.values():
         assert digest[:12] in text
     assert "None" not in words
     assert "nan" not in words.split()
@@ -461,6 +461,6 @@ def test_the_committed_sample_goes_through(tmp_path, monkeypatch):
     assert len(sizes) == 4
     assert min(sizes.values()) >= 4_000
     assert samples.rate_sample(run).weights.sum() == pytest.approx(1, abs=0.01)
-    x = samples.csim_inputs(run, network)
+    x = samples.csim_inputs(run, network, run.study.config.csim_events)
     np.testing.assert_array_equal(x[:N_CORNERS], corners(network))
     assert len(x) == N_CORNERS + run.study.config.csim_events
