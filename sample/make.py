@@ -17,19 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from l1ad.events.generation import (
-    ENERGY_GEV,
-    RARE,
-    SIGNALS,
-    SOFT,
-    Process,
-    cross_sections,
-    crossings,
-    derived_seed,
-    draw_counts,
-    stitched_weights,
-    stock,
-)
+from l1ad.events.generation.crossings import crossings
+from l1ad.events.generation.processes import ENERGY_GEV, RARE, SIGNALS, SOFT, Process
+from l1ad.events.generation.pythia import cross_sections, derived_seed, stock
+from l1ad.events.generation.stitching import draw_counts, stitched_weights
 from l1ad.events.menu import decide, load_menu
 from l1ad.events.response import Collisions, ParticleResponse, TriggerResponse
 from l1ad.events.schema import load_schema
@@ -129,7 +120,7 @@ def write(making: Making, name: str, batches: Iterator[Events], **attrs: Any) ->
         "sigma_mb": making.sigma,
         "expected_per_crossing": dict(zip(CLASSES, making.expected, strict=True)),
         "soft_pool": SOFT_POOL,
-        "menu": [seed.name for seed in MENU.seeds],
+        "seeds": [seed.name for seed in MENU.seeds],
         **attrs,
     }
     clock, hashes = time.perf_counter(), []

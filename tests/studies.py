@@ -76,12 +76,12 @@ def random_trigger_events(schema: Schema, n_events: int, seed: int, hardness: fl
             codes = pt if column.name == "pt" else rng.integers(column.low, column.high, shape, endpoint=True)
             codes = np.where(pt > 0, np.clip(codes, column.low, column.high), 0)
             columns[f"{collection.name}.{column.name}"] = codes.astype(column.dtype)
-    return Events(schema, columns, make_meta(n_events, classes=1, weight=np.full(n_events, 1 / n_events)))
+    return Events(schema, columns, make_meta(n_events, weight=np.full(n_events, 1 / n_events)))
 
 
 def write_events(path: Path, events: Events, **attrs: Any) -> Path:
     """An event file, simulated unless `attrs` says otherwise."""
-    told = {"simulated": True, "sample": f"random numbers ({path.stem})", "classes": ["hard"], **attrs}
+    told = {"simulated": True, "sample": f"random numbers ({path.stem})", **attrs}
     with EventWriter(path, events.schema, told) as out:
         out.append(events)
     return path

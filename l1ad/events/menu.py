@@ -56,15 +56,15 @@ class Seed:
 
 @dataclass(frozen=True)
 class Menu:
-    """Seeds in the order of their decision bits."""
+    """Seeds in the order of their decisions."""
 
     name: str
     seeds: tuple[Seed, ...]
 
     def __post_init__(self) -> None:
         names = [seed.name for seed in self.seeds]
-        if not 1 <= len(names) <= 64:
-            raise ValueError(f"menu must have 1 to 64 seeds, not {len(names)}: a decision is 64 bits")
+        if not names:
+            raise ValueError("menu must have at least one seed, not 0")
         if len(set(names)) != len(names):
             raise ValueError(f"seeds must have different names, not {', '.join(names)}")
 
@@ -116,15 +116,13 @@ def _fires(events: Events, wanted: Requirement, seed: str) -> NDArray[np.bool_]:
     return np.asarray((pt[:, : len(codes)] >= codes).all(axis=1))
 
 
-def decide(events: Events, menu: Menu) -> NDArray[np.uint64]:
-    """Decision bits (n,): bit i is set where seed i of the menu fires.
+def decide(events: Events, menu: Menu) -> NDArray[np.bool_]:
+    """Decisions (n, seeds): whether each seed of the menu fires.
 
     Compares raw codes with ``>=``; a saturated code passes every threshold.
     """
-    bits = np.zeros(len(events), np.uint64)
+    fired = np.ones((len(events), len(menu.seeds)), np.bool_)
     for i, seed in enumerate(menu.seeds):
-        fired = np.ones(len(events), np.bool_)
         for wanted in seed.objects:
-            fired &= _fires(events, wanted, seed.name)
-        bits |= fired.astype(np.uint64) << np.uint64(i)
-    return bits
+            fired[:, i] &= _fires(events, wanted, seed.name)
+    return fired

@@ -1,7 +1,7 @@
 """Events in hardware integers, and the HDF5 files that hold them.
 
 A file has one dataset per column (``jet/pt`` of shape (n, slots)) and one per quantity of the event
-(``meta/weight`` ...), chunked one slot at a time, with gzip and shuffle only, so that any HDF5 reads it.
+(``meta/weight`` ...), chunked one slot at a time.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = [
 
 Array = NDArray[Any]
 
-FORMAT = 1
+FORMAT = 2
 CHUNK = 65_536  # events per HDF5 chunk: a chunk is one slot of one column
 # quantity -> dtype, and the value that means "unknown"
 META: dict[str, tuple[str, float | int]] = {
@@ -43,21 +43,26 @@ META: dict[str, tuple[str, float | int]] = {
     "n_collisions": ("i2", -1),  # collisions in this crossing
     "run": ("i4", -1),
     "ls": ("i4", -1),  # luminosity section
+    "event": ("i8", -1),  # number of the event in its run
     "bx": ("i2", -1),  # bunch crossing
-    "seeds": ("u8", 0),  # decision bits of a menu
-    "class_counts": ("u1", 0),  # (n, classes): collisions of each rare class, see `l1ad.events.generation`
+    "label": ("i1", -1),  # truth, where a sample is a mixture: 1 signal, 0 background
     "collision": ("i4", -1),  # identity of the forced, else hardest, collision: events that share it correlate
+    "forced": ("i1", -1),  # index among the classes of the collision that the event was made with, -1 for none
+    "class_counts": ("u1", 0),  # (n, classes): collisions of each rare class, see `l1ad.events.generation`
+    "seeds": ("u1", 0),  # (n, seeds): decision of each seed of a menu, 0 or 1
 }
+NAMED = {"class_counts": "classes", "seeds": "seeds"}
+"""Quantities of two axes -> the file attribute that names their columns."""
 
 
-def make_meta(n: int, classes: int = 0, **known: Array) -> dict[str, Array]:
-    """The event quantities of `n` events: those in `known`, the rest unknown; `classes` sizes class_counts."""
+def make_meta(n: int, **known: Array) -> dict[str, Array]:
+    """The event quantities of `n` events: those in `known`, the rest unknown (of the two-axis ones, no columns)."""
     unexpected = set(known) - set(META)
     if unexpected:
         raise ValueError(f"meta must be of {', '.join(META)}, not {', '.join(sorted(unexpected))}")
     out = {}
     for name, (dtype, unknown) in META.items():
-        shape = (n, classes) if name == "class_counts" else (n,)
+        shape = (n, 0) if name in NAMED else (n,)
         out[name] = np.asarray(known.get(name, np.full(shape, unknown, dtype)), dtype)
     return out
 
@@ -70,7 +75,7 @@ class Events:
     ----------
     schema : what the columns mean
     columns : raw codes keyed ``"jet.pt"``, each (n, slots) of `Column.dtype`; may be a subset of the schema
-    meta : event quantities keyed by the names of `META`, each (n,), ``class_counts`` (n, classes)
+    meta : event quantities keyed by the names of `META`, each (n,), those of `NAMED` (n, columns)
     """
 
     schema: Schema
@@ -89,7 +94,7 @@ class Events:
         if set(self.meta) != set(META):
             raise ValueError(f"meta must have {', '.join(META)}, not {', '.join(self.meta)}")
         for name, array in self.meta.items():
-            ndim = 2 if name == "class_counts" else 1
+            ndim = 2 if name in NAMED else 1
             if len(array) != n or array.ndim != ndim:
                 raise ValueError(f"meta {name} must have {ndim} axes and {n} rows, not shape {array.shape}")
 
@@ -199,7 +204,7 @@ class EventFile:
         self.attrs: dict[str, Any] = stored
         self._length = len(self._dataset("meta/weight", ndim=1))
         for key in META:
-            self._dataset(f"meta/{key}", ndim=2 if key == "class_counts" else 1)
+            self._dataset(f"meta/{key}", ndim=2 if key in NAMED else 1)
         for key, (collection, _) in self.schema.columns().items():
             self._dataset(key.replace(".", "/"), ndim=2, slots=collection.slots)
 
@@ -272,16 +277,18 @@ class EventWriter:
     ----------
     path : file to make; its folder must exist
     schema : of the events to come
-    attrs : how they were made; any JSON values.  ``classes`` names the columns of class_counts.
+    attrs : how they were made; any JSON values.  ``classes`` and ``seeds`` name the columns of `NAMED`.
+    archive : small (gzip, which any HDF5 reads) rather than fast to write and read (LZF, which comes with h5py)
     """
 
-    def __init__(self, path: str | Path, schema: Schema, attrs: dict[str, Any]) -> None:
+    def __init__(self, path: str | Path, schema: Schema, attrs: dict[str, Any], *, archive: bool = False) -> None:
         self.path = Path(path)
         self.schema = schema
         self._aside = self.path.with_name(self.path.name + ".part")
         stored = {**attrs, "format": FORMAT, "schema": schema.name, "schema_digest": schema.digest()}
         encoded = {key: json.dumps(value) for key, value in stored.items()}
-        self._classes = len(attrs.get("classes", ()))
+        self._widths = {name: len(attrs.get(attribute, ())) for name, attribute in NAMED.items()}
+        self._filter = {"compression": "gzip", "compression_opts": 9} if archive else {"compression": "lzf"}
         self._waiting: list[Events] = []
         try:
             self._file = h5py.File(self._aside, "w", libver="latest")
@@ -294,7 +301,7 @@ class EventWriter:
         for name, (collection, column) in schema.columns().items():
             self._create(name.replace(".", "/"), column.stored_dtype, collection.slots)
         for name, (dtype, _) in META.items():
-            self._create(f"meta/{name}", np.dtype(dtype), self._classes if name == "class_counts" else None)
+            self._create(f"meta/{name}", np.dtype(dtype), self._widths.get(name))
 
     def _create(self, name: str, dtype: np.dtype[Any], slots: int | None) -> None:
         shape, chunk = ((0,), (CHUNK,)) if slots is None else ((0, slots), (CHUNK, 1))
@@ -306,8 +313,7 @@ class EventWriter:
             chunks=chunk,
             dtype=dtype,
             shuffle=True,
-            compression="gzip",
-            compression_opts=9,
+            **self._filter,
         )
 
     def append(self, events: Events) -> None:
@@ -317,9 +323,10 @@ class EventWriter:
         missing = [name for name in self.schema.columns() if name not in events.columns]
         if missing:
             raise ValueError(f"events must have every column of the schema, not lack {', '.join(missing)}")
-        width = events.meta["class_counts"].shape[1]
-        if width != self._classes:
-            raise ValueError(f"class_counts must have {self._classes} columns (attrs classes), not {width}")
+        for name, width in self._widths.items():
+            got = events.meta[name].shape[1]
+            if got != width:
+                raise ValueError(f"{name} must have {width} columns (attrs {NAMED[name]}), not {got}")
         _check(events, str(self.path))
         self._waiting.append(events)
         if sum(len(part) for part in self._waiting) >= CHUNK:

@@ -9,8 +9,8 @@ from l1ad.compare import Agreement, agree, corners, raw_of, require_float32
 from l1ad.emulate import reference
 from l1ad.fixed import Raw
 from l1ad.network import Network
+from l1ad.progress import task
 from l1ad.study.artefacts import Run
-from l1ad.study.progress import task
 from l1ad.study.samples import inputs_of
 
 STEP = 2000

@@ -23,6 +23,7 @@ from l1ad.events.store import EventFile
 from l1ad.files import digest, file_digest, replacing
 from l1ad.hardware.resources import estimate, find_vitis, synthesise
 from l1ad.network import Network
+from l1ad.progress import console, task
 from l1ad.study.agreement import compare_csim, compare_keras
 from l1ad.study.artefacts import (
     Agreements,
@@ -36,7 +37,6 @@ from l1ad.study.artefacts import (
     load_scores,
 )
 from l1ad.study.config import BASELINES, RATE_SAMPLE
-from l1ad.study.progress import console, task
 from l1ad.study.samples import baseline_scores, csim_inputs, inputs_of, menu_digest, rate_sample, training_events
 from l1ad.study.stages import path_digest, run_stage
 from l1ad.trigger import (

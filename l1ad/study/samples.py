@@ -16,9 +16,9 @@ from l1ad.events.store import EventFile, Events, assert_disjoint, event_hash, in
 from l1ad.files import file_digest
 from l1ad.fixed import Raw
 from l1ad.network import Network
+from l1ad.progress import task
 from l1ad.study.artefacts import Run
 from l1ad.study.config import BASELINES, RATE_SAMPLE
-from l1ad.study.progress import task
 from l1ad.trigger import multiplicity, sum_pt
 
 CHUNK = 16_384
@@ -127,7 +127,7 @@ def rate_sample(run: Run) -> RateSample:
     with EventFile(run.samples[RATE_SAMPLE]) as file:
         for events in file.chunks():
             weights.append(events.meta["weight"])
-            taken.append(decide(events, menu) != 0)
+            taken.append(decide(events, menu).any(axis=1))
         simulated = file.attrs.get("simulated")
         if not isinstance(simulated, bool):
             raise ValueError(f"{file.path}: attribute simulated must say true or false; write it with EventWriter")

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from l1ad.files import digest, file_digest, write_text
-from l1ad.study.progress import console
+from l1ad.progress import console
 
 PACKAGES = ("numpy", "tensorflow", "tf-keras", "qkeras", "hls4ml")
 RECORD = "stages.json"

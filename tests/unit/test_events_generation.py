@@ -1,18 +1,10 @@
 import numpy as np
 import pytest
 
-from l1ad.events.generation import (
-    RARE,
-    SOFT,
-    Process,
-    crossings,
-    derived_seed,
-    draw_counts,
-    generate,
-    overlay,
-    stitched_weights,
-    stock,
-)
+from l1ad.events.generation.crossings import crossings, overlay
+from l1ad.events.generation.processes import RARE, SOFT, Process
+from l1ad.events.generation.pythia import derived_seed, generate, hardest_scatter, stock
+from l1ad.events.generation.stitching import draw_counts, stitched_weights
 from l1ad.events.response import Collisions, ParticleResponse, TriggerResponse
 from l1ad.events.store import META
 
@@ -149,14 +141,12 @@ def test_hard_diffraction_counts_as_hard(require):
 
     import awkward as ak
 
-    from l1ad.events.generation import _hardest_scatter
-
     status = ak.Array([[-21, -23, 23, -33], [-12, 1], [], [-33, 1]])
     px = ak.Array([[90.0, 30.0, -3.0, 0.0], [0.0, 50.0], [], [3.0, 99.0]])
     py = ak.Array([[0.0, 40.0, 0.0, 7.0], [0.0, 0.0], [], [4.0, 0.0]])
     record = SimpleNamespace(status=status, p=SimpleNamespace(px=px, py=py))
     batch = SimpleNamespace(prt=record, info=SimpleNamespace(pT2Hat=ak.Array([1.0, 4.0, 0.0, 36.0])))
-    assert _hardest_scatter(batch).tolist() == [50.0, 2.0, 0.0, 6.0]
+    assert hardest_scatter(batch).tolist() == [50.0, 2.0, 0.0, 6.0]
 
 
 def test_soft_collisions_are_dropped_above_the_edge(require):

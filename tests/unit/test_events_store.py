@@ -20,17 +20,20 @@ from l1ad.events.store import (
 SCHEMA = load_schema("cms_run3")
 
 
-def make(rng, n, classes=2):
+ATTRS = {"classes": ["a", "b"], "seeds": ["s", "t", "u"], "simulated": True, "sigma": {"a": 0.1}}
+
+
+def make(rng, n):
     columns = {
         name: rng.integers(column.low, column.high + 1, (n, collection.slots)).astype(column.dtype)
         for name, (collection, column) in SCHEMA.columns().items()
     }
     meta = make_meta(
         n,
-        classes,
         weight=rng.random(n),
-        seeds=rng.integers(0, 2**64, n, dtype=np.uint64),
-        class_counts=rng.integers(0, 9, (n, classes)),
+        event=rng.integers(0, 2**40, n),
+        seeds=rng.integers(0, 2, (n, 3)),
+        class_counts=rng.integers(0, 9, (n, 2)),
     )
     return Events(SCHEMA, columns, meta)
 
@@ -54,7 +57,7 @@ def events():
 def original(tmp_path_factory):
     path = tmp_path_factory.mktemp("events") / "events.h5"
     events = make(np.random.default_rng(1), 50)
-    with EventWriter(path, SCHEMA, {"classes": ["a", "b"], "simulated": True, "sigma": {"a": 0.1}}) as out:
+    with EventWriter(path, SCHEMA, ATTRS) as out:
         out.append(events[:20])
         out.append(events[20:])
     assert list(path.parent.iterdir()) == [path]
@@ -70,7 +73,7 @@ def test_round_trip(path, events):
     with EventFile(path) as file:
         assert len(file) == 50
         assert file.schema == SCHEMA
-        assert file.attrs == {"classes": ["a", "b"], "simulated": True, "sigma": {"a": 0.1}}
+        assert file.attrs == ATTRS
         assert_same(file.read(), events)
         assert_same(file.read(7, 11), events[7:11])
         assert list(file.read(0, 3, ["jet.pt", "met.phi"]).columns) == ["jet.pt", "met.phi"]
@@ -94,7 +97,7 @@ def test_indexing(events):
 
 def test_empty_file_without_classes(tmp_path):
     with EventWriter(tmp_path / "none.h5", SCHEMA, {}) as out:
-        out.append(make(np.random.default_rng(0), 0, classes=0))
+        out.append(Events(SCHEMA, make(np.random.default_rng(0), 0).columns, make_meta(0)))
     with EventFile(tmp_path / "none.h5") as file:
         assert len(file.read()) == 0
 
@@ -123,7 +126,7 @@ def replace(name, array):
         (replace("meta/run", np.zeros((50, 1), int)), r"meta/run must be 1 axes and 50 rows, not shape \(50, 1\)"),
         (lambda f: f.attrs.__setitem__("schema_digest", '"0"'), r"schema must be the 'cms_run3' that it was written"),
         (lambda f: f.attrs.__setitem__("schema", '"atlas"'), r"schema must be one of cms_run3 .* not 'atlas'"),
-        (lambda f: f.attrs.__setitem__("format", "2"), r"format must be 1, not 2"),
+        (lambda f: f.attrs.__setitem__("format", "1"), r"format must be 2, not 1"),
         (lambda f: f.attrs.__delitem__("schema"), r"attributes must be those of an l1ad event file"),
     ],
 )
@@ -165,7 +168,7 @@ def test_files_that_are_not_there_or_not_whole(path, tmp_path):
 
 def test_a_failed_writer_leaves_nothing(tmp_path, events):
     def fail():
-        with EventWriter(tmp_path / "x.h5", SCHEMA, {"classes": ["a", "b"]}) as out:
+        with EventWriter(tmp_path / "x.h5", SCHEMA, ATTRS) as out:
             out.append(events)
             assert [file.name for file in tmp_path.iterdir()] == ["x.h5.part"]
             raise RuntimeError("stop")
@@ -185,11 +188,11 @@ def test_a_failed_writer_keeps_the_old_file(path, events):
 def test_writing_is_refused(tmp_path, events):
     with pytest.raises(OSError, match=r"folder must exist and be writable, not .*nowhere"):
         EventWriter(tmp_path / "nowhere" / "x.h5", SCHEMA, {})
-    with EventWriter(tmp_path / "x.h5", SCHEMA, {"classes": ["a", "b"]}) as out:
+    with EventWriter(tmp_path / "x.h5", SCHEMA, ATTRS) as out:
         part = Events(SCHEMA, {"jet.pt": events.columns["jet.pt"]}, events.meta)
         with pytest.raises(ValueError, match=r"events must have every column of the schema, not lack met.pt, met.phi"):
             out.append(part)
-        wrong = make_meta(50, 2, weight=np.full(50, np.inf))
+        wrong = {**events.meta, "weight": np.full(50, np.inf)}
         with pytest.raises(ValueError, match=r"x\.h5: weight must be finite"):
             out.append(Events(SCHEMA, events.columns, wrong))
 

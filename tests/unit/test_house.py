@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "l1ad"
 
 LAYERS = (
     {"l1ad", "errors", "files"},
-    {"documents", "fixed"},
+    {"documents", "fixed", "progress"},
     {"network"},
     {"events"},
     {"compare", "convert", "emulate", "hardware", "models"},

@@ -4,7 +4,7 @@ import re
 import pytest
 from rich.console import Console
 
-from l1ad.study import progress
+from l1ad import progress
 
 
 @pytest.fixture
