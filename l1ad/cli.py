@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -26,6 +27,11 @@ _HELP = {
     "compare": "QKeras = reference = C simulation: a STUDY, or NETWORK.json with --project",
     "rate": "thresholds, rates and efficiencies of a STUDY",
     "report": "resources and report.html of a STUDY",
+}
+_EVENTS_HELP = {
+    "generate": "simulate events: a PLAN such as configs/events/sample.toml (needs l1ad[generate])",
+    "convert": "event files of another format to one of ours",
+    "show": "what an event file holds",
 }
 _OPTIONS = {
     "convert": ("--out",),
@@ -56,9 +62,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sub.add_argument("source", type=Path, help="STUDY.toml" + (" or a file" if verb in _OPTIONS else ""))
         for option in _OPTIONS.get(verb, ()):
             sub.add_argument(option, type=Path, metavar="PATH", help=_OPTION_HELP[option])
+    _events_parser(verbs)
     chosen = parser.parse_args(arguments)
     try:
-        if chosen.source.suffix == ".toml":
+        if chosen.verb == "events":
+            _EVENTS[chosen.action](chosen)
+        elif chosen.source.suffix == ".toml":
             _refuse_options(chosen)
             _study(chosen.verb, chosen.source)
         elif chosen.verb in _OPTIONS:
@@ -72,6 +81,55 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print("l1ad: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _events_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    text = "generate, convert and show event files"
+    actions = verbs.add_parser("events", help=text, description=text).add_subparsers(
+        dest="action", metavar="ACTION", required=True
+    )
+    generate, convert, show = (actions.add_parser(name, help=x, description=x) for name, x in _EVENTS_HELP.items())
+    generate.add_argument("plan", type=Path, help="PLAN.toml")
+    generate.add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where the event files go")
+    generate.add_argument("--work", type=Path, required=True, metavar="FOLDER", help="collisions, kept and found again")
+    generate.add_argument("--scale", type=float, default=1.0, help="share of the plan's events and collisions to make")
+    generate.add_argument("--workers", type=int, default=os.cpu_count(), help="processes, by default one a core")
+    convert.add_argument("files", nargs="+", metavar="FILE", help="files, or patterns such as 'part-*.parquet'")
+    convert.add_argument("--format", required=True, help="adc2021, axol1tl, cicada, cmsl1t, l1ntuple, lhco or nanoaod")
+    convert.add_argument("--part", help="which of several samples in a file")
+    convert.add_argument("--out", type=Path, required=True, metavar="PATH", help="event file to write")
+    convert.add_argument("--skip-damaged", action="store_true", help="leave out truncated or corrupt files, by name")
+    show.add_argument("file", type=Path, help="event file")
+    show.add_argument("--plots", type=Path, metavar="PATH", help="page of plots to draw, .png or .pdf")
+
+
+def _generate(chosen: argparse.Namespace) -> None:
+    from l1ad.events.generation.commands import generate
+
+    for line in generate(chosen.plan, chosen.out, chosen.work, chosen.scale, chosen.workers):
+        print(line)
+
+
+def _convert(chosen: argparse.Namespace) -> None:
+    from l1ad.events.readers import convert
+    from l1ad.events.stream import expand
+
+    convert(expand(chosen.files), chosen.out, chosen.format, part=chosen.part, skip_damaged=chosen.skip_damaged)
+
+
+def _show(chosen: argparse.Namespace) -> None:
+    from l1ad.events.show import describe, render
+
+    description = describe(chosen.file)
+    print(render(description))
+    if chosen.plots is not None:
+        from l1ad.events.pictures import draw
+
+        draw(description, chosen.plots)
+        print(f"{chosen.plots}: plots")
+
+
+_EVENTS = {"generate": _generate, "convert": _convert, "show": _show}
 
 
 def _refuse_options(chosen: argparse.Namespace) -> None:

@@ -33,7 +33,11 @@ def _installed(*modules: str) -> bool:
 TOOLS: dict[str, Callable[[], bool]] = {
     "compiler": _compiler,
     "g++": lambda: shutil.which("g++") is not None,
+    "hdf5plugin": lambda: _installed("hdf5plugin"),
+    "pyarrow": lambda: _installed("pyarrow"),
     "pythia8mc": lambda: _installed("pythia8mc", "awkward"),
+    "tables": lambda: _installed("pandas", "tables"),
+    "uproot": lambda: _installed("uproot", "awkward"),
     "ziglang": lambda: _installed("ziglang"),
 }
 

@@ -26,7 +26,7 @@ __all__ = [
     "presence_index",
 ]
 
-COLUMN_NAMES = ("pt", "eta", "phi", "iso", "quality", "charge")
+COLUMN_NAMES = ("pt", "eta", "phi", "iso", "quality", "charge", "mass", "tau1", "tau2", "tau3")
 _MAX_BITS = 31  # codes are held in int32 at most
 
 

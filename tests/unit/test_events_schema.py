@@ -75,7 +75,9 @@ def test_a_wrong_table_names_file_and_key(tmp_path, old, new, message):
 
 
 def test_unknown_names():
-    with pytest.raises(ValueError, match=r"schema must be one of cms_run3 or the path of a .toml file, not 'atlas'"):
+    with pytest.raises(
+        ValueError, match=r"schema must be one of .*cms_run3.* or the path of a .toml file, not 'atlas'"
+    ):
         load_schema("atlas")
     with pytest.raises(ValueError, match=r"selection must be one of axol1tl .schema cms_run3., not 'cicada'"):
         input_columns(load_schema(), "cicada")

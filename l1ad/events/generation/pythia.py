@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 import json
-import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
+from importlib.metadata import version
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from l1ad.events.generation.processes import ENERGY_GEV, RARE, SIGNALS, SOFT, Process
-from l1ad.events.response import Collisions, ParticleResponse, Particles, deposit
+from l1ad.events.generation.processes import Process
+from l1ad.events.generation.thermal import decay
+from l1ad.events.response.particles import Collisions, ParticleResponse, Particles, deposit
+from l1ad.files import canonical_json, replacing, write_text
+from l1ad.progress import task
+
+ENERGY_GEV = 13600.0
+CHUNK = 1_000
+"""Collisions made by one run of Pythia and kept in one file, ten times as many soft ones: half a minute or less."""
+TRIES = 200_000
+"""Phase-space points from which a cross section is found, to about 0.1 %."""
 
 
-def start_pythia(commands: tuple[str, ...], seed: int) -> Any:
+def start_pythia(commands: tuple[str, ...], seed: int, energy_gev: float = ENERGY_GEV) -> Any:
     """A Pythia generator with these settings, ready for events; ``ImportError`` names the remedy."""
     try:
         import awkward  # noqa: F401  (pythia8mc hands events over as awkward arrays)
@@ -25,7 +36,7 @@ def start_pythia(commands: tuple[str, ...], seed: int) -> Any:
     except ImportError as error:
         raise ImportError(f"{error.name} must be installed to generate events; pip install 'l1ad[generate]'") from error
     pythia = pythia8mc.Pythia("", False)
-    common = ("Print:quiet = on", f"Beams:eCM = {ENERGY_GEV}", "Random:setSeed = on", f"Random:seed = {seed}")
+    common = ("Print:quiet = on", f"Beams:eCM = {energy_gev}", "Random:setSeed = on", f"Random:seed = {seed}")
     for command in common + commands:
         if not pythia.readString(command):
             raise ValueError(f"Pythia setting must be known, not {command!r}")
@@ -89,23 +100,23 @@ def _keep(particles: Particles, keep: NDArray[np.bool_]) -> Particles:
 
 @dataclass(frozen=True)
 class Stock:
-    """Collisions of one process with the numbers of the run that made them.
+    """Collisions of one process.
 
     Attributes
     ----------
     collisions : the collisions kept
     generated : number generated, including those above `Process.pt_hat_max_gev`
-    sigma_mb : cross section of the process as generated, before that cut
     """
 
     collisions: Collisions
     generated: int
-    sigma_mb: float
 
 
-def generate(process: Process, n: int, seed: int, response: ParticleResponse, batch: int = 250) -> Stock:
+def generate(
+    process: Process, n: int, seed: int, response: ParticleResponse, energy_gev: float = ENERGY_GEV, batch: int = 250
+) -> Stock:
     """Generate `n` collisions of `process` and reduce them to deposits; deterministic in `seed`."""
-    pythia = start_pythia(process.commands, seed)
+    pythia = start_pythia(process.commands, seed, energy_gev)
     rng = np.random.default_rng(seed)
     kept: list[Collisions] = []
     for start in range(0, n, batch):
@@ -113,8 +124,10 @@ def generate(process: Process, n: int, seed: int, response: ParticleResponse, ba
         particles = final_particles(made)
         if process.pt_hat_max_gev is not None:
             particles = _keep(particles, hardest_scatter(made) < process.pt_hat_max_gev)
+        if process.thermal is not None:
+            particles = decay(particles, process.thermal, rng)
         kept.append(deposit(particles, response, rng))
-    return Stock(Collisions.concatenate(kept), n, float(pythia.infoPython().sigmaGen()))
+    return Stock(Collisions.concatenate(kept), n)
 
 
 def derived_seed(master: int, *names: str | int) -> int:
@@ -123,59 +136,125 @@ def derived_seed(master: int, *names: str | int) -> int:
     return 1 + int.from_bytes(sha256(text.encode()).digest()[:8]) % 900_000_000
 
 
-_NOTHING = Particles(*(np.zeros(0, np.int64), *(np.zeros(0),) * 4, np.zeros(0, np.int64)), n=0)
+@dataclass(frozen=True)
+class Warehouse:
+    """A folder of collisions that is filled once and found again by a later run.
 
-
-def stock(
-    process: Process,
-    n: int,
-    master: int,
-    sample: str,
-    response: ParticleResponse,
-    folder: Path,
-    report: Callable[[str], None] = print,
-) -> Stock:
-    """`generate` in chunks that are kept in `folder` and found again by a later run.
-
-    A cached chunk is used only if process, size, seed, and every constant of the response are the same;
-    after a change of the code that reduces collisions, empty the folder.
+    A file is used again only if process, seed, energy, Pythia's version and every constant of the response are the
+    same; after a change of the code that reduces collisions, empty the folder.
     """
-    chunks = [Stock(deposit(_NOTHING, response, np.random.default_rng(0)), 0, 0.0)]
-    for start in range(0, n, process.chunk):
-        size = min(process.chunk, n - start)
-        seed = derived_seed(master, sample, process.name, start)
-        parts = [asdict(process), asdict(response), size, seed, ENERGY_GEV]
-        key = json.dumps(parts, sort_keys=True)
-        path = folder / f"{sample}-{process.name}-{start}-{sha256(key.encode()).hexdigest()[:12]}.npz"
-        if not path.exists():
-            clock = time.perf_counter()
-            made = generate(process, size, seed, response)
-            aside = path.with_suffix(".part.npz")
-            numbers: dict[str, Any] = {"generated": made.generated, "sigma_mb": made.sigma_mb}
-            np.savez(aside, **(numbers | made.collisions.arrays()))
-            aside.rename(path)
-            report(f"{sample} {process.name}: {size} collisions, {size / (time.perf_counter() - clock):.0f}/s")
-        with np.load(path) as saved:
-            arrays = {name: saved[name] for name in saved.files}
-        generated, sigma = int(arrays.pop("generated")), float(arrays.pop("sigma_mb"))
-        chunks.append(Stock(Collisions(**arrays), generated, sigma))
-    return Stock(
-        Collisions.concatenate([chunk.collisions for chunk in chunks]),
-        sum(chunk.generated for chunk in chunks),
-        chunks[-1].sigma_mb,
-    )
+
+    folder: Path
+    seed: int
+    energy_gev: float = ENERGY_GEV
+    response: ParticleResponse = field(default_factory=ParticleResponse)
+    chunk: int = CHUNK
+
+    def fill(self, wanted: Iterable[tuple[Process, int, str]], workers: int) -> None:
+        """Make what is missing of `wanted`: (process, at least so many collisions, sample they are for)."""
+        _work(
+            "collisions",
+            {
+                _Job(self, process, sample, start)
+                for process, n, sample in wanted
+                for start in range(0, n, self.size(process))
+            },
+            workers,
+        )
+
+    def stock(self, process: Process, n: int, sample: str) -> Stock:
+        """At least `n` collisions, of whole files that `fill` has made."""
+        chunks = [Stock(deposit(_NOTHING, self.response, np.random.default_rng(0)), 0)]
+        for start in range(0, n, self.size(process)):
+            with np.load(_Job(self, process, sample, start).path) as saved:
+                chunks.append(Stock(Collisions(**{name: saved[name] for name in saved.files}), self.size(process)))
+        return Stock(
+            Collisions.concatenate([chunk.collisions for chunk in chunks]), sum(chunk.generated for chunk in chunks)
+        )
+
+    def cross_sections(self, processes: Iterable[Process], workers: int) -> dict[str, float]:
+        """Cross section of each process in mb, by name; stops before the shower, so it is quick."""
+        every = [_Measurement(self, process) for process in processes]
+        _work("cross sections", set(every), workers)
+        return {job.process.name: float(json.loads(job.path.read_text())) for job in every}
+
+    def size(self, process: Process) -> int:
+        """Collisions in one file."""
+        return self.chunk * (10 if process.pt_hat_max_gev is not None else 1)
+
+    def path(self, kind: str, process: Process, *parts: str | int) -> Path:
+        """Where something about a process is kept: the name says what made it."""
+        key = [asdict(process), self.seed, self.energy_gev, version("pythia8mc"), parts]
+        if kind == "collisions":
+            key.append(asdict(self.response))
+        name = "-".join(str(part) for part in (kind, process.name, *parts))
+        return self.folder / f"{name}-{sha256(canonical_json(key).encode()).hexdigest()[:12]}"
 
 
-def cross_sections(master: int, folder: Path, tries: int = 200_000) -> dict[str, float]:
-    """Cross section of every process in mb, by name, to about 0.1 %; stops before the shower, so it is quick."""
-    path = folder / f"cross-sections-{master}-{tries}.json"
-    if not path.exists():
-        sigma = {}
-        for process in (SOFT, *RARE, *SIGNALS):
-            commands = (*process.commands, "PartonLevel:all = off")
-            pythia = start_pythia(commands, derived_seed(master, "sigma", process.name))
-            pythia.nextBatch(tries)
-            sigma[process.name] = float(pythia.infoPython().sigmaGen())
-        path.write_text(json.dumps(sigma, indent=1))
-    loaded: dict[str, float] = json.loads(path.read_text())
-    return loaded
+def _work(label: str, jobs: set[Any], workers: int) -> None:
+    """Do the jobs whose file is missing, in processes of their own."""
+    # the long ones first, so that the last to end are short
+    missing = sorted((job for job in jobs if not job.path.exists()), key=lambda job: (-job.size, job.path))
+    if not missing:
+        return
+    with (
+        task(label, sum(job.size for job in missing)) as progress,
+        ProcessPoolExecutor(workers, get_context("spawn")) as pool,
+    ):
+        running = {pool.submit(job): job for job in missing}
+        try:
+            for done in as_completed(running):
+                done.result()
+                progress.advance(running[done].size, running[done].process.name)
+        except BaseException:
+            pool.shutdown(wait=True, cancel_futures=True)  # what runs is kept, the rest is left for next time
+            raise
+
+
+@dataclass(frozen=True)
+class _Job:
+    """One file of collisions to make."""
+
+    house: Warehouse
+    process: Process
+    sample: str
+    start: int
+
+    @property
+    def size(self) -> int:
+        return self.house.size(self.process)
+
+    @property
+    def path(self) -> Path:
+        return self.house.path("collisions", self.process, self.sample, self.start, self.size).with_suffix(".npz")
+
+    def __call__(self) -> None:
+        seed = derived_seed(self.house.seed, self.sample, self.process.name, self.start)
+        made = generate(self.process, self.size, seed, self.house.response, self.house.energy_gev)
+        with replacing(self.path) as aside, aside.open("wb") as file:
+            np.savez(file, **made.collisions.arrays())  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True)
+class _Measurement:
+    """One cross section to find."""
+
+    house: Warehouse
+    process: Process
+    size = TRIES
+
+    @property
+    def path(self) -> Path:
+        return self.house.path("cross-section", self.process, TRIES).with_suffix(".json")
+
+    def __call__(self) -> None:
+        commands = (*self.process.commands, "PartonLevel:all = off")
+        pythia = start_pythia(
+            commands, derived_seed(self.house.seed, "sigma", self.process.name), self.house.energy_gev
+        )
+        for _ in range(TRIES // 10_000):
+            pythia.nextBatch(10_000)
+        write_text(self.path, json.dumps(float(pythia.infoPython().sigmaGen())))
+
+
+_NOTHING = Particles(*(np.zeros(0, np.int64), *(np.zeros(0),) * 4, np.zeros(0, np.int64)), n=0)

@@ -1,38 +1,92 @@
-"""Weights that make plain and forced crossings one unbiased sample."""
+"""Weights that make plain and forced crossings one unbiased sample.
+
+A rate sample has plain crossings and, for each rare class j, crossings with one *forced* collision of that class.  With
+q the profile that the pileup μ of every crossing is drawn from, p the profile that is wanted, p_j the probability that
+a collision is of class j, N_j the number of forced crossings and n_j the collisions of class j in a crossing, such a
+crossing is drawn with density ``(N_zb + sum_j N_j n_j / (μ p_j)) q(μ) Poisson(n | μ)``, for a forced one is the plain
+density times n_j / (μ p_j).  The weight
+
+    w = p(μ) / q(μ) / (N_zb + sum_j N_j n_j / (μ p_j))
+
+therefore adds up to the probability per crossing of whatever is selected (Ehatäht and Veelken, arXiv 2106.04360, with
+pileup).
+"""
 
 from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from l1ad.events.pileup import Profile, reweight
+from l1ad.events.store import Events
+
+__all__ = ["draw_counts", "stitched_weights", "without_forced"]
+
 Ints = NDArray[np.int64]
+Floats = NDArray[np.float64]
 
 
-def draw_counts(expected: NDArray[np.float64], n: int, rng: np.random.Generator, forced: int | None = None) -> Ints:
-    """Collisions of each class in `n` crossings, (n, classes): Poisson, plus one of class `forced`.
+def draw_counts(mu: Floats, share: Floats, rng: np.random.Generator, forced: int | None = None) -> Ints:
+    """Collisions of each class in crossings, (n, classes): Poisson, plus one of class `forced`.
 
     Parameters
     ----------
-    expected : (classes,) mean number per crossing, mu p_j
+    mu : (n,) pileup of each crossing
+    share : (classes,) p_j, the probability that a collision is of class j
     """
-    counts = rng.poisson(expected, (n, len(expected))).astype(np.int64)
+    counts = rng.poisson(mu[:, None] * share).astype(np.int64)
     if forced is not None:
         counts[:, forced] += 1
     return counts
 
 
-def stitched_weights(counts: Ints, zero_bias: int, forced: Ints, expected: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Weights that make zero-bias and forced crossings one unbiased sample; their sum is about 1.
+def stitched_weights(
+    counts: Ints, mu: Floats, share: Floats, plain: int, forced: Ints, generated: Profile, target: Profile
+) -> Floats:
+    """Weights of plain and forced crossings together; their sum is about 1.
 
     Parameters
     ----------
-    counts : (n, classes) collisions of each forced class in the event
-    zero_bias : number of unforced crossings in the sample
+    counts : (n, classes) collisions of each rare class in each crossing
+    mu : (n,) pileup of each crossing
+    share : (classes,) p_j, the probability that a collision is of class j
+    plain : number of unforced crossings in the sample
     forced : (classes,) number of crossings in the sample with one forced collision of each class
-    expected : (classes,) mean number per crossing, mu p_j
-
-    Source
-    ------
-    Ehatäht and Veelken, arXiv 2106.04360
+    generated, target : profiles of μ, drawn and wanted
     """
-    return 1.0 / (zero_bias + counts @ (forced / expected))
+    return reweight(mu, generated, target) / (plain + counts @ (forced / share) / mu)
+
+
+def without_forced(
+    events: Events, attrs: dict[str, Any], left_out: Iterable[str], generated: Profile, target: Profile
+) -> Events:
+    """A stitched sample as it would be had nothing been forced in some classes: an unbiased sample again.
+
+    Its rates must agree with those of the whole sample within errors, if the classes are what they claim.  Without
+    any forced crossing it is plain zero-bias.
+
+    Parameters
+    ----------
+    events, attrs : of a stitched event file that `l1ad.events.generation.plan` made
+    left_out : names of classes
+    generated, target : profiles of μ, drawn and wanted
+    """
+    classes, left_out = attrs["classes"], set(left_out)
+    if not left_out <= set(classes):
+        raise ValueError(f"left_out must be of {', '.join(classes)}, not {', '.join(sorted(left_out))}")
+    gone = [i for i, name in enumerate(classes) if name in left_out]
+    forced = np.array([0 if name in left_out else attrs["forced_events"][name] for name in classes])
+    kept = events[~np.isin(events.meta["forced"], gone)]
+    weights = stitched_weights(
+        kept.meta["class_counts"].astype(np.int64),
+        kept.meta["pileup"].astype(np.float64),
+        np.array([attrs["class_probability"][name] for name in classes]),
+        attrs["plain_events"],
+        forced,
+        generated,
+        target,
+    )
+    return Events(kept.schema, kept.columns, {**kept.meta, "weight": weights})
