@@ -244,6 +244,7 @@ def _rate(run: Run, networks: dict[str, Network]) -> None:
                 khz * 1e3,
                 crossing_rate_hz,
                 simulated=sample.simulated,
+                groups=sample.groups,
             )
             for khz in config.rate.targets_khz
         )
@@ -283,6 +284,7 @@ def _rate(run: Run, networks: dict[str, Network]) -> None:
         simulated=sample.simulated,
         seed=config.seed,
         n_bootstrap=config.rate.n_bootstrap,
+        groups=sample.groups,
     )
     twins = tuple(
         TwinAuc(

@@ -82,10 +82,9 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
     scores = load_scores(paths.scores, network)
     signals = list(run.study.config.events.signals)
     background, twin = scores[RATE_SAMPLE]
+    crossing_rate_hz, simulated = thresholds.collider.crossing_rate_hz, sample.simulated
     curves = {
-        s: roc(
-            background, sample.weights, scores[s][0], thresholds.collider.crossing_rate_hz, simulated=sample.simulated
-        )
+        s: roc(background, sample.weights, scores[s][0], crossing_rate_hz, simulated=simulated, groups=sample.groups)
         for s in signals
     }
     mine = [e for e in performance.efficiencies if e.model == name]

@@ -115,24 +115,27 @@ class RateSample:
     """What rates need of the rate sample besides scores."""
 
     weights: npt.NDArray[np.float64]
+    groups: npt.NDArray[np.int64]
     taken: npt.NDArray[np.bool_]
     simulated: bool
     provenance: str
 
 
 def rate_sample(run: Run) -> RateSample:
-    """Weights, decisions of the conventional menu, and origin of the rate sample."""
+    """Weights, collisions shared, decisions of the conventional menu, and origin of the rate sample."""
     menu = load_menu(menu_path(run))
-    weights, taken = [], []
+    weights, groups, taken = [], [], []
     with EventFile(run.samples[RATE_SAMPLE]) as file:
         for events in file.chunks():
             weights.append(events.meta["weight"])
+            groups.append(events.meta["collision"].astype(np.int64))
             taken.append(decide(events, menu).any(axis=1))
         simulated = file.attrs.get("simulated")
         if not isinstance(simulated, bool):
             raise ValueError(f"{file.path}: attribute simulated must say true or false; write it with EventWriter")
         provenance = str(file.attrs.get("sample", file.path.name))
-    return RateSample(np.concatenate(weights), np.concatenate(taken), simulated, provenance)
+    joined = (np.concatenate(parts) for parts in (weights, groups, taken))
+    return RateSample(*joined, simulated, provenance)
 
 
 def menu_path(run: Run) -> str:

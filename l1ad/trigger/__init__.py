@@ -4,6 +4,7 @@ Scores are raw integers, high = anomalous; `accept` is the only place that compa
 Background weights are probabilities per bunch crossing.
 """
 
+from l1ad.trigger.baselines import multiplicity, sum_pt
 from l1ad.trigger.efficiency import Efficiency, efficiency
 from l1ad.trigger.performance import (
     Comparison,
@@ -13,9 +14,7 @@ from l1ad.trigger.performance import (
     Roc,
     auc,
     compare_detectors,
-    multiplicity,
     roc,
-    sum_pt,
 )
 from l1ad.trigger.rates import (
     MIN_EFFECTIVE,

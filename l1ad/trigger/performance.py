@@ -1,4 +1,4 @@
-"""How well detectors separate: AUC, rate curves, plain baselines, and paired bootstrap comparisons."""
+"""How well detectors separate: AUC, rate curves, and paired bootstrap comparisons."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,6 +13,7 @@ from l1ad.trigger.samples import (
     FloatArray,
     IntArray,
     crossing_weights,
+    event_groups,
     event_weights,
     integer_scores,
     n_effective,
@@ -147,6 +148,7 @@ def roc(
     signal_weights: npt.ArrayLike | None = None,
     *,
     simulated: bool,
+    groups: npt.ArrayLike | None = None,
 ) -> Roc:
     """Curve of efficiency against rate, at every code that either sample takes.
 
@@ -162,6 +164,8 @@ def roc(
         Any scale; None counts events.
     simulated : bool
         Whether the background is simulated.
+    groups : array_like of int, shape (n,), optional
+        As in `find_threshold`, of the background.
     """
     background = integer_scores(background_scores, "background_scores")
     weights = crossing_weights(background_weights, len(background))
@@ -178,7 +182,9 @@ def roc(
 
     largest = weights.max()
     scaled = weights / largest  # as in n_effective, so that both refuse alike
-    sums, squares = accepted(background, scaled), accepted(background, np.square(scaled))
+    by_group = event_groups(groups, len(background))
+    squares = np.square(scaled) if by_group is None else _added_squares(background, scaled, by_group)
+    sums, squares = accepted(background, scaled), accepted(background, squares)
     supported = (sums > 0) & (np.square(sums) >= MIN_EFFECTIVE * squares)
     return Roc(
         thresholds=codes[supported],
@@ -189,41 +195,15 @@ def roc(
     )
 
 
-def sum_pt(inputs: npt.ArrayLike, pt_index: Sequence[int]) -> IntArray:
-    """Baseline score: scalar sum of the transverse momenta of an event.
-
-    Parameters
-    ----------
-    inputs : array_like of int, shape (n, inputs)
-        Hardware integers.
-    pt_index : sequence of int
-        Columns that hold a transverse momentum; the caller says which objects count.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-        Raw, in units of the pT code.
-    """
-    total: IntArray = _pt(inputs, pt_index).sum(axis=1)
-    return total
-
-
-def multiplicity(inputs: npt.ArrayLike, pt_index: Sequence[int]) -> IntArray:
-    """Baseline score: number of objects present, that is of non-zero transverse momenta.
-
-    Parameters
-    ----------
-    inputs : array_like of int, shape (n, inputs)
-        Hardware integers; absent objects have zero pT.
-    pt_index : sequence of int
-        Columns that hold a transverse momentum; the caller says which objects count.
-
-    Returns
-    -------
-    ndarray of int64, shape (n,)
-    """
-    present: IntArray = (_pt(inputs, pt_index) > 0).sum(axis=1, dtype=np.int64)
-    return present
+def _added_squares(scores: IntArray, weights: FloatArray, groups: IntArray) -> FloatArray:
+    """What each event adds to the sum of its group's squared weight, when events come in by falling score."""
+    order = np.lexsort((-scores, groups))
+    w, starts = weights[order], np.flatnonzero(np.diff(groups[order], prepend=-1))
+    before = _running_sum(w)[:-1]
+    before -= np.repeat(before[starts], np.diff(np.append(starts, len(w))))
+    added = np.empty_like(w)
+    added[order] = w * (w + 2 * before)
+    return added
 
 
 def compare_detectors(
@@ -237,11 +217,12 @@ def compare_detectors(
     simulated: bool,
     seed: int,
     n_bootstrap: int = 200,
+    groups: npt.ArrayLike | None = None,
 ) -> Comparison:
     """Figures of every detector, and paired differences of every model to every baseline.
 
-    Each replica draws Poisson counts of the background events (whose total is not fixed) and multinomial
-    counts of each signal's, the same for all detectors, and derives every threshold again.
+    Each replica draws Poisson counts of the background's groups of events (whose total is not fixed) and multinomial
+    counts of each signal's events, the same for all detectors, and derives every threshold again.
 
     Parameters
     ----------
@@ -263,15 +244,13 @@ def compare_detectors(
         Of the resampling.
     n_bootstrap : int
         Replicas.
+    groups : array_like of int, shape (n,), optional
+        As in `find_threshold`, of the background.
 
     Raises
     ------
     ValueError
         If detectors, baselines or lengths do not match.
-
-    Notes
-    -----
-    Events are resampled one by one.  Where events share generated collisions the errors are too small.
     """
     pool = {name: integer_scores(scores, f"background scores of {name!r}") for name, scores in background.items()}
     samples = {
@@ -280,18 +259,19 @@ def compare_detectors(
     }
     _check_comparison(pool, samples, baselines, n_bootstrap)
     w = crossing_weights(weights, len(next(iter(pool.values()))))
-    if n_effective(w) < MIN_EFFECTIVE:
+    by_group = event_groups(groups, len(w))
+    if n_effective(w, by_group) < MIN_EFFECTIVE:
         raise ValueError(
-            f"background must have n_eff of at least {MIN_EFFECTIVE:g}, not {n_effective(w):.3g}; add events"
+            f"background must have n_eff of at least {MIN_EFFECTIVE:g}, not {n_effective(w, by_group):.3g}; add events"
         )
 
     thresholds = {
-        (name, target): find_threshold(scores, w, target, crossing_rate_hz, simulated=simulated)
+        (name, target): find_threshold(scores, w, target, crossing_rate_hz, simulated=simulated, groups=groups)
         for name, scores in pool.items()
         for target in targets_hz
     }
     limits = np.array([float(target) for target in targets_hz]) / crossing_rate_hz
-    replicas = _replicas(pool, samples, w, limits, n_bootstrap, np.random.default_rng(seed))
+    replicas = _replicas(pool, samples, w, by_group, limits, n_bootstrap, np.random.default_rng(seed))
     figures: list[tuple[Figure, float | None]] = [("auc", None)]
     figures += [("efficiency", float(target)) for target in targets_hz]
 
@@ -323,6 +303,7 @@ def _replicas(
     pool: Mapping[str, IntArray],
     samples: Mapping[str, Mapping[str, IntArray]],
     weights: FloatArray,
+    groups: IntArray | None,
     limits: FloatArray,
     n_bootstrap: int,
     rng: np.random.Generator,
@@ -339,8 +320,9 @@ def _replicas(
     }
     sizes = {signal: len(next(iter(by_name.values()))) for signal, by_name in samples.items()}
     out = {key: np.empty((n_bootstrap, 1 + len(limits))) for key in matched}
+    groups = np.arange(len(weights)) if groups is None else groups
     for replica in range(n_bootstrap):
-        drawn = weights * rng.poisson(1.0, len(weights))
+        drawn = weights * rng.poisson(1.0, groups.max() + 1)[groups]
         counts = {s: np.bincount(rng.integers(n, size=n), minlength=n) for s, n in sizes.items()}
         for name, rank in ranked.items():
             above = rank.above(drawn)
@@ -468,29 +450,6 @@ def _any_scores(scores: npt.ArrayLike, name: str) -> npt.NDArray[Any]:
         first = int(np.argmin(np.isfinite(array)))
         raise ValueError(f"{name} must be finite, not {array[first]}; at event {first}; look for overflow")
     return array.astype(np.float64, copy=False)
-
-
-def _pt(inputs: npt.ArrayLike, pt_index: Sequence[int]) -> IntArray:
-    """Columns of transverse momenta, shape (n, len(pt_index))."""
-    array: npt.NDArray[Any] = np.asarray(inputs)
-    if array.dtype.kind not in "iu" or not np.can_cast(array.dtype, np.int64):
-        raise TypeError(f"inputs must be integers that fit int64, not {array.dtype}; pass hardware integers")
-    if array.ndim != 2:
-        raise ValueError(f"inputs must have shape (n, inputs), not {array.shape}; pass one row per event")
-    columns = [int(i) for i in pt_index]
-    if not columns or len(set(columns)) != len(columns) or not all(0 <= i < array.shape[1] for i in columns):
-        raise ValueError(
-            f"pt_index must be distinct columns from 0 to {array.shape[1] - 1}, not {columns}; "
-            "take them from the schema"
-        )
-    pt: IntArray = array[:, columns].astype(np.int64)
-    if (pt < 0).any():
-        row, column = (int(i) for i in np.argwhere(pt < 0)[0])
-        raise ValueError(
-            f"pT must be non-negative, not {pt[row, column]}; at event {row}, column {columns[column]}; "
-            "check pt_index against the schema"
-        )
-    return pt
 
 
 def _running_sum(weights: FloatArray) -> FloatArray:

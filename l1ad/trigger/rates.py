@@ -2,6 +2,7 @@
 
 A rate is the crossing rate times the summed probability per bunch crossing of the accepted events.  Its
 relative error is 1/√n_eff: the Poisson one, too large where a threshold takes much of a stitched sample.
+Events that share a simulated collision are one group, and count once in n_eff.
 Below `MIN_EFFECTIVE` accepted effective events there is no rate, only a `Refused`.  Scores are discrete, so
 the achieved rate is reported beside the requested one.
 """
@@ -18,6 +19,7 @@ from l1ad.trigger.samples import (
     FloatArray,
     IntArray,
     crossing_weights,
+    event_groups,
     integer_scores,
     n_effective,
     threshold_code,
@@ -213,6 +215,7 @@ def rate(
     crossing_rate_hz: float,
     *,
     simulated: bool,
+    groups: npt.ArrayLike | None = None,
 ) -> Rate:
     """Rate of a threshold.
 
@@ -228,6 +231,8 @@ def rate(
         See `crossing_rate_hz`, the function.
     simulated : bool
         Whether the sample is simulated.
+    groups : array_like of int, shape (n,), optional
+        Equal for events that share a collision, negative for those that share none; None for no such events.
 
     Raises
     ------
@@ -235,7 +240,8 @@ def rate(
         If fewer than `MIN_EFFECTIVE` effective events are accepted.
     """
     scores, weights = _sample(scores, weights)
-    found = _measure(weights[accept(scores, threshold)], _crossing(crossing_rate_hz), stage(simulated=simulated))
+    taken, crossing = accept(scores, threshold), _crossing(crossing_rate_hz)
+    found = _measure(weights, event_groups(groups, len(scores)), taken, crossing, stage(simulated=simulated))
     if isinstance(found, Refused):
         raise ValueError(
             f"rate must rest on n_eff of at least {MIN_EFFECTIVE:g}, not {_floor(found.n_effective)}; "
@@ -251,6 +257,7 @@ def find_threshold(
     crossing_rate_hz: float,
     *,
     simulated: bool,
+    groups: npt.ArrayLike | None = None,
 ) -> Threshold | Refused:
     """Smallest integer threshold whose rate does not exceed the target, or a refusal.
 
@@ -264,6 +271,8 @@ def find_threshold(
         In Hz.
     simulated : bool
         Whether the sample is simulated.
+    groups : array_like of int, shape (n,), optional
+        Equal for events that share a collision, negative for those that share none; None for no such events.
 
     Raises
     ------
@@ -272,7 +281,7 @@ def find_threshold(
     """
     scores, weights = _sample(scores, weights)
     crossing_rate_hz = _crossing(crossing_rate_hz)
-    quoted = stage(simulated=simulated)
+    by_group, quoted = event_groups(groups, len(scores)), stage(simulated=simulated)
     if not (math.isfinite(target_hz) and target_hz > 0):
         raise ValueError(f"target_hz must be positive, not {target_hz}; ask for a rate in Hz")
     whole = crossing_rate_hz * float(weights.sum())
@@ -282,14 +291,14 @@ def find_threshold(
             "ask for a lower rate"
         )
     raw = _smallest(scores, weights, target_hz, crossing_rate_hz)
-    found = _measure(weights[accept(scores, raw)], crossing_rate_hz, quoted)
+    found = _measure(weights, by_group, accept(scores, raw), crossing_rate_hz, quoted)
     if isinstance(found, Rate):
         low = _smallest(scores, weights, target_hz + found.error_hz, crossing_rate_hz)
         high = _smallest(scores, weights, target_hz - found.error_hz, crossing_rate_hz)
         return Threshold(raw, low, high, found)
     top = int(scores.max())
     if found.n_raw == 0:
-        last = _measure(weights[accept(scores, top)], crossing_rate_hz, quoted)
+        last = _measure(weights, by_group, accept(scores, top), crossing_rate_hz, quoted)
         if isinstance(last, Rate):  # the events are there; it is the score that cannot tell them apart
             remedy = f"the score saturates: its highest code, {top}, alone gives {last}; widen the score's type"
             return Refused(found.n_effective, found.n_raw, remedy)
@@ -304,6 +313,7 @@ def working_point(
     crossing_rate_hz: float,
     *,
     simulated: bool,
+    groups: npt.ArrayLike | None = None,
 ) -> WorkingPoint:
     """Threshold for a target rate, with the rate it achieves and the pure rate.
 
@@ -319,6 +329,8 @@ def working_point(
         In Hz.
     simulated : bool
         Whether the sample is simulated.
+    groups : array_like of int, shape (n,), optional
+        Equal for events that share a collision, negative for those that share none; None for no such events.
 
     Raises
     ------
@@ -327,19 +339,23 @@ def working_point(
     """
     scores, weights = _sample(scores, weights)
     taken = _taken(seed_decisions, len(scores))
-    threshold = find_threshold(scores, weights, target_hz, crossing_rate_hz, simulated=simulated)
+    threshold = find_threshold(scores, weights, target_hz, crossing_rate_hz, simulated=simulated, groups=groups)
     if isinstance(threshold, Refused):
         return WorkingPoint(float(target_hz), threshold, threshold)
     pure = accept(scores, threshold.raw) & ~taken
-    found = _measure(weights[pure], _crossing(crossing_rate_hz), threshold.rate.stage)
+    by_group = event_groups(groups, len(scores))
+    found = _measure(weights, by_group, pure, _crossing(crossing_rate_hz), threshold.rate.stage)
     return WorkingPoint(float(target_hz), threshold, found)
 
 
-def _measure(accepted: FloatArray, crossing_rate_hz: float, stage: str) -> Rate | Refused:
-    effective, raw = n_effective(accepted), len(accepted)
+def _measure(
+    weights: FloatArray, groups: IntArray | None, accepted: BoolArray, crossing_rate_hz: float, stage: str
+) -> Rate | Refused:
+    effective = n_effective(weights[accepted], None if groups is None else groups[accepted])
+    raw = int(accepted.sum())
     if effective < MIN_EFFECTIVE:
         return Refused(effective, raw, MORE_EVENTS)
-    value = crossing_rate_hz * float(accepted.sum())
+    value = crossing_rate_hz * float(weights[accepted].sum())
     return Rate(value, value / math.sqrt(effective), effective, raw, stage)
 
 

@@ -138,14 +138,51 @@ def threshold_code(threshold: int) -> int:
         ) from None
 
 
-def n_effective(weights: FloatArray) -> float:
-    """Effective number of events, (Σw)²/Σw²; 0 for none.
+def event_groups(groups: npt.ArrayLike | None, n_events: int) -> IntArray | None:
+    """Groups of correlated events, numbered from 0; None where every event stands alone.
+
+    Parameters
+    ----------
+    groups : array_like of int, shape (n_events,), or None
+        Equal for events that share a collision, negative for those that share none.
+    n_events : int
+        Number of events that they belong to.
+
+    Raises
+    ------
+    TypeError
+        If they are not integers.
+    ValueError
+        If the length differs.
+    """
+    if groups is None:
+        return None
+    array: npt.NDArray[Any] = np.asarray(groups)
+    if array.dtype.kind not in "iu":
+        raise TypeError(f"groups must be integers, not {array.dtype}; number the collisions")
+    if array.shape != (n_events,):
+        raise ValueError(f"groups must have shape ({n_events},), one per event, not {array.shape}")
+    if (array < 0).all():
+        return None
+    alone = array.max() + 1 + np.arange(n_events, dtype=np.int64)
+    numbered: IntArray = np.unique(np.where(array < 0, alone, array), return_inverse=True)[1].reshape(-1)
+    return numbered
+
+
+def n_effective(weights: FloatArray, groups: IntArray | None = None) -> float:
+    """Effective number of independent events, (Σw)²/Σw², with w summed over each group; 0 for none.
+
+    Its relative error 1/√n_eff is that of a Poisson bootstrap over groups.
 
     Parameters
     ----------
     weights : ndarray of float64, shape (n,)
         Weights of the *accepted* events: that of the whole sample says nothing about the tail.
+    groups : ndarray of int64, shape (n,), optional
+        Of `event_groups`.
     """
+    if groups is not None:
+        weights = np.bincount(groups, weights)
     largest = weights.max(initial=0.0)
     if largest == 0:
         return 0.0

@@ -6,8 +6,9 @@ import pytest
 from sklearn.metrics import roc_auc_score
 
 from l1ad.trigger import performance
+from l1ad.trigger.baselines import multiplicity, sum_pt
 from l1ad.trigger.efficiency import efficiency
-from l1ad.trigger.performance import auc, compare_detectors, multiplicity, roc, sum_pt
+from l1ad.trigger.performance import auc, compare_detectors, roc
 from l1ad.trigger.rates import Refused, find_threshold, rate
 
 CROSSING_HZ = 1e6
@@ -248,3 +249,31 @@ def test_comparison_is_quick():
     start = time.process_time()
     compared(background, signals, np.full(45_000, 1 / 45_000), baselines=("d0",))
     assert time.process_time() - start < 30
+
+
+def test_roc_errors_are_those_of_rates_by_collision(rng):
+    background, weights, signal = sample()
+    groups = rng.integers(-40, 300, len(background))
+    curve = roc(background, weights, signal, CROSSING_HZ, simulated=True, groups=groups)
+    assert len(curve.thresholds) > 50
+    for i in range(0, len(curve.thresholds), 7):
+        expected = rate(background, weights, int(curve.thresholds[i]), CROSSING_HZ, simulated=True, groups=groups)
+        assert curve.rates_hz[i] == pytest.approx(expected.value_hz, rel=1e-12)
+        assert curve.rate_errors_hz[i] == pytest.approx(expected.error_hz, rel=1e-9)
+
+
+def test_comparison_resamples_whole_collisions():
+    background, weights, signal = sample()
+    groups = np.arange(len(background)) // 30
+    order = np.argsort(background, kind="stable")  # events of a collision score alike: the worst case
+
+    def error(groups):
+        found = compare_detectors(
+            {"a": background[order], "flat": background[order] // 50},
+            {"s": {"a": signal, "flat": signal // 50}},
+            weights, [1e5], CROSSING_HZ, ["flat"], simulated=True, seed=1, n_bootstrap=100, groups=groups,
+        )  # fmt: skip
+        return found.performances[0].result.error
+
+    assert error(groups) > 1.5 * error(None)
+    assert error(np.full(len(background), -1)) == error(None)

@@ -245,3 +245,31 @@ def test_seed_decisions_are_bool_and_of_the_same_events():
         working_point(SCORES, WEIGHTS, np.zeros(N, np.int64), 1e4, CROSSING_HZ, simulated=True)
     with pytest.raises(ValueError, match=r"seed_decisions must have shape \(10000,\) or .* not \(3,\)"):
         working_point(SCORES, WEIGHTS, np.zeros(3, bool), 1e4, CROSSING_HZ, simulated=True)
+
+
+def test_errors_are_those_of_a_bootstrap_over_collisions(rng):
+    # 400 collisions, each in up to 12 crossings: errors by event would be a factor too small
+    n = 2000
+    groups = rng.integers(0, 400, n)
+    scores = rng.integers(0, 50, 400)[groups] + rng.integers(0, 3, n)
+    weights = rng.exponential(1.0, n)
+    weights /= weights.sum()
+    found = rate(scores, weights, 30, CROSSING_HZ, simulated=True, groups=groups)
+    accepted = scores >= 30
+    replicas = [CROSSING_HZ * (weights * rng.poisson(1.0, 400)[groups])[accepted].sum() for _ in range(4000)]
+    assert found.error_hz == pytest.approx(np.std(replicas), rel=0.06)
+    alone = rate(scores, weights, 30, CROSSING_HZ, simulated=True)
+    assert found.value_hz == alone.value_hz
+    assert found.error_hz > 1.5 * alone.error_hz
+    # negative numbers: events that share nothing
+    for none in (np.full(n, -1), np.arange(n), None):
+        assert rate(scores, weights, 30, CROSSING_HZ, simulated=True, groups=none) == alone
+    point = find_threshold(scores, weights, 0.4 * CROSSING_HZ, CROSSING_HZ, simulated=True, groups=groups)
+    assert point.rate == rate(scores, weights, point.raw, CROSSING_HZ, simulated=True, groups=groups)
+
+
+def test_groups_must_fit_the_events():
+    with pytest.raises(TypeError, match="groups must be integers, not float64; number the collisions"):
+        rate(SCORES, WEIGHTS, 1, CROSSING_HZ, simulated=True, groups=np.zeros(N))
+    with pytest.raises(ValueError, match=r"groups must have shape \(\d+,\), one per event, not \(3,\)"):
+        rate(SCORES, WEIGHTS, 1, CROSSING_HZ, simulated=True, groups=[1, 2, 3])
