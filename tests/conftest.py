@@ -32,6 +32,7 @@ def _installed(*modules: str) -> bool:
 
 TOOLS: dict[str, Callable[[], bool]] = {
     "compiler": _compiler,
+    "fastjet": lambda: _installed("fastjet", "awkward"),
     "g++": lambda: shutil.which("g++") is not None,
     "hdf5plugin": lambda: _installed("hdf5plugin"),
     "pyarrow": lambda: _installed("pyarrow"),
