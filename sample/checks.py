@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from l1ad.documents import decode
-from l1ad.events.generation.stitching import without_forced
+from l1ad.events.generation.stitching import weights_without
 from l1ad.events.pileup import Normal, Profile, reweight
 from l1ad.events.store import EventFile, Events, assert_disjoint, event_hash, inputs
 from l1ad.trigger.rates import Collider
@@ -127,30 +127,36 @@ def support(rate: Events) -> Iterator[str]:
 
 def stitching(rate: Events, attrs: dict[str, Any], moved: Path | None) -> Iterator[str]:
     """Table of the same rates from parts of the sample, and from one of other class edges."""
-    generated, target = profiles(attrs)
-    others = {"plain only": without_forced(rate, attrs, attrs["classes"], generated, target)}
-    for name in attrs["classes"]:
-        others[f"without forced {name}"] = without_forced(rate, attrs, [name], generated, target)
-    if moved is not None:
-        others["other class edges"] = read(moved)[0]
     cuts = [(name, khz) for name in ("sum of pT", "jet 0", "MET") for khz in (1.0, 10.0, 1000.0)]
-    yield "| sample | " + " | ".join(f"{name}, {khz:g} kHz" for name, khz in cuts) + " | χ² of these |"
+    yield "| sample | " + " | ".join(f"{name}, {khz:g} kHz" for name, khz in cuts) + " | χ² |"
     yield "|---|" + "---|" * (len(cuts) + 1)
     at = {(name, khz): threshold(SCORES[name](rate), rate.meta["weight"], khz) for name, khz in cuts}
-    first = {}
-    for label, events in {"all": rate, **others}.items():
-        cells, pulls = [], []
-        for name, khz in cuts:
-            value, error = measured(events, SCORES[name](events) >= at[name, khz])
-            first.setdefault((name, khz), (value, error))
-            cells.append(f"{value:.3g} ± {error:.2g}")
-            reference, its_error = first[name, khz]
-            if value > 0:
-                # a part of the same sample: its error beyond that of the whole is what may differ
-                both = error**2 + its_error**2 if label == "other class edges" else error**2 - its_error**2
-                pulls.append((value - reference) / max(both, 0.05 * error**2) ** 0.5)
-        chi2 = "" if label == "all" else f"{sum(pull**2 for pull in pulls):.1f} of {len(pulls)}"
-        yield f"| {label} | " + " | ".join(cells) + f" | {chi2} |"
+    taken = {cut: SCORES[cut[0]](rate) >= at[cut] for cut in cuts}
+    whole = {cut: measured(rate, taken[cut]) for cut in cuts}
+    yield "| all | " + " | ".join(f"{value:.3g} ± {error:.2g}" for value, error in whole.values()) + " | |"
+
+    def row(label: str, found: dict[Any, tuple[float, float]], difference: dict[Any, float]) -> str:
+        chi2 = sum(((found[cut][0] - whole[cut][0]) / max(difference[cut], 1e-9)) ** 2 for cut in cuts)
+        cells = " | ".join(f"{value:.3g} ± {error:.2g}" for value, error in found.values())
+        return f"| {label} | {cells} | {chi2:.1f} of {len(cuts)} |"
+
+    weight = rate.meta["weight"]
+    for label, names in {"plain only": attrs["classes"], **{f"no forced {n}": [n] for n in attrs["classes"]}}.items():
+        fewer = weights_without(rate, attrs, names)
+        left = ~np.isin(rate.meta["forced"], [attrs["classes"].index(name) for name in names])
+        found, difference = {}, {}
+        for cut in cuts:
+            # from the whole sample, which knows the tail that the part may lack
+            error = KHZ * np.sqrt((weight * fewer)[taken[cut]].sum())
+            found[cut] = KHZ * float(fewer[left & taken[cut]].sum()), error
+            # a part is right by as much as it is not the whole
+            both = ((weight * fewer)[taken[cut]].sum() - (weight**2)[taken[cut]].sum()).clip(0) ** 0.5
+            difference[cut] = max(KHZ * both, 1e-3 * whole[cut][0])
+        yield row(label, found, difference)
+    if moved is not None:
+        other = read(moved)[0]
+        found = {cut: measured(other, SCORES[cut[0]](other) >= at[cut]) for cut in cuts}
+        yield row("other class edges", found, {cut: float(np.hypot(found[cut][1], whole[cut][1])) for cut in cuts})
 
 
 def seed_rates(rate: Events, attrs: dict[str, Any], plot: Path | None) -> Iterator[str]:
@@ -177,7 +183,7 @@ def seed_rates(rate: Events, attrs: dict[str, Any], plot: Path | None) -> Iterat
         best = pt.max(axis=1)
         scan = np.arange(2, max(seed["threshold_gev"]) * 3 // 2)
         curve = np.array([measured(at_mu, best >= 2 * cut) for cut in scan])
-        if (np.diff(curve[:, 0]) > 0).any():
+        if (np.diff(curve[:, 0]) > 1e-9 * curve[:-1, 0]).any():
             raise RuntimeError(f"rate of {seed['name']} must fall with the threshold")
         curves.append((seed, scan, curve))
         for cut, khz, error in zip(seed["threshold_gev"], seed["khz"], seed["error_khz"], strict=True):

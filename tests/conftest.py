@@ -36,7 +36,7 @@ TOOLS: dict[str, Callable[[], bool]] = {
     "g++": lambda: shutil.which("g++") is not None,
     "hdf5plugin": lambda: _installed("hdf5plugin"),
     "pyarrow": lambda: _installed("pyarrow"),
-    "pythia8mc": lambda: _installed("pythia8mc", "awkward"),
+    "pythia8mc": lambda: _installed("pythia8mc", "awkward", "numba"),
     "tables": lambda: _installed("pandas", "tables"),
     "uproot": lambda: _installed("uproot", "awkward"),
     "ziglang": lambda: _installed("ziglang"),

@@ -134,8 +134,7 @@ def rate_sample(run: Run) -> RateSample:
         if not isinstance(simulated, bool):
             raise ValueError(f"{file.path}: attribute simulated must say true or false; write it with EventWriter")
         provenance = str(file.attrs.get("sample", file.path.name))
-    joined = (np.concatenate(parts) for parts in (weights, groups, taken))
-    return RateSample(*joined, simulated, provenance)
+    return RateSample(np.concatenate(weights), np.concatenate(groups), np.concatenate(taken), simulated, provenance)
 
 
 def menu_path(run: Run) -> str:

@@ -182,7 +182,7 @@ def n_effective(weights: FloatArray, groups: IntArray | None = None) -> float:
         Of `event_groups`.
     """
     if groups is not None:
-        weights = np.bincount(groups, weights)
+        weights = np.bincount(groups, weights).astype(np.float64)
     largest = weights.max(initial=0.0)
     if largest == 0:
         return 0.0

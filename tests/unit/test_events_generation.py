@@ -4,9 +4,10 @@ import pytest
 from l1ad.events.generation.crossings import BATCH, Detector, crossings, overlay
 from l1ad.events.generation.processes import SIGNALS, Process, Thermal, rare, soft
 from l1ad.events.generation.pythia import Warehouse, derived_seed, generate, hardest_scatter, start_pythia
-from l1ad.events.generation.stitching import draw_counts, stitched_weights, without_forced
+from l1ad.events.generation.stitching import draw_counts, stitched_weights, weights_without
 from l1ad.events.generation.thermal import decay
-from l1ad.events.pileup import Flat, Normal, rounded
+from l1ad.events.generation.thinning import Thinning, kept, tails
+from l1ad.events.pileup import Flat, Normal
 from l1ad.events.response.particles import DEPOSIT, TRACK, Collisions, ParticleResponse, Particles
 from l1ad.events.schema import load_schema
 from l1ad.events.store import META, Events, make_meta
@@ -66,20 +67,45 @@ def test_a_class_left_out_gives_the_same_answer(rng):
         "forced_events": {"a": 4000, "b": 4000},
         "plain_events": 8000,
     }
-    meta = make_meta(len(mu), weight=weights, pileup=rounded(mu, GENERATED), class_counts=counts, forced=marks)
-    whole = Events(load_schema(), {}, meta | {"pileup": mu})
-    for left_out, n in ((["a"], 12_000), (["b"], 12_000), (["a", "b"], 8000)):
-        part = without_forced(whole, attrs, left_out, GENERATED, TARGET)
-        assert len(part) == n
-        assert part.meta["weight"].sum() == pytest.approx(1, abs=0.05)
-        for cut in (10, 20):
-            one, other = (x.meta["weight"][x.meta["class_counts"] @ [10, 100] >= cut] for x in (whole, part))
-            error = np.sqrt((one**2).sum() + (other**2).sum())
-            assert abs(one.sum() - other.sum()) < 4 * error
-    same = without_forced(whole, attrs, [], GENERATED, TARGET)
-    np.testing.assert_array_equal(same.meta["weight"], weights)
+    meta = make_meta(len(mu), weight=weights, class_counts=counts, forced=marks) | {"pileup": mu}
+    whole = Events(load_schema(), {}, meta)
+    energy = counts @ [10, 100]
+    for left_out, gone in ((["a"], [0]), (["b"], [1]), (["a", "b"], [0, 1])):
+        fewer = weights_without(whole, attrs, left_out)
+        left = ~np.isin(marks, gone)
+        assert fewer[left].sum() == pytest.approx(1, abs=0.05)
+        for cut in (10, 20, 100):
+            taken = energy >= cut
+            predicted = np.sqrt((weights * fewer)[taken].sum())
+            assert abs(fewer[left & taken].sum() - weights[taken].sum()) < 4 * predicted
+            assert predicted == pytest.approx(np.sqrt((fewer[left & taken] ** 2).sum()), rel=0.3)
+    np.testing.assert_allclose(weights_without(whole, attrs, []), weights, rtol=1e-14)
     with pytest.raises(ValueError, match="left_out must be of a, b, not c"):
-        without_forced(whole, attrs, ["c"], GENERATED, TARGET)
+        weights_without(whole, attrs, ["c"])
+
+
+def test_thinning_is_unbiased_and_keeps_the_tail(rng):
+    schema = load_schema()
+    n = 200_000
+    columns = {name: np.zeros((n, c.slots), np.int32) for name, (c, _) in schema.columns().items()}
+    columns["met.pt"][:, 0] = rng.exponential(20, n)
+    columns["jet.pt"][:, 0] = rng.exponential(40, n)
+    columns["jet.pt"][:, 1] = columns["jet.pt"][:, 0] // 2
+    events = Events(schema, columns, make_meta(n, weight=np.full(n, 1 / n)))
+    probability = kept(events, tails(events[:20_000]), Thinning(floor=0.02, tail=0.002))
+    assert probability.min() == 0.02
+    left = rng.random(n) < probability
+    assert 0.02 < left.mean() < 0.1
+    weight = 1 / (n * probability[left])
+    for name, cuts in (("met.pt", (10, 60, 140, 190)), ("jet.pt", (20, 120, 280, 380))):
+        for cut in cuts:
+            truth = (columns[name][:, 0] >= cut).mean()
+            taken = weight[columns[name][left, 0] >= cut]
+            assert abs(taken.sum() - truth) < 4 * np.sqrt((taken**2).sum())
+        assert (probability[columns[name][:, 0] >= cuts[-1]] == 1).all()
+    assert (kept(events, tails(events[:100]), Thinning(1.0, 1.0)) == 1).all()
+    with pytest.raises(ValueError, match=r"floor and tail must be above 0 and at most 1, not 0\.0 and 1\.0"):
+        Thinning(0.0, 1.0)
 
 
 def test_counts_have_the_forced_collision(rng):
@@ -251,6 +277,17 @@ def test_soft_collisions_are_dropped_above_the_edge(require):
     made = generate(low, 60, 3, ParticleResponse())
     assert made.generated == 60
     assert 1 <= len(made.collisions) < 30  # the spectrum falls as pT^-4 or so: some 10 % are below 20 GeV
+
+
+def test_collisions_with_an_impossible_particle_are_dropped(require):
+    require("pythia8mc")
+    commands = RARE["qcd_20"].commands
+    whole, limited = (
+        generate(Process("x", commands, particle_max_gev=limit), 40, 3, ParticleResponse()) for limit in (None, 8.0)
+    )
+    assert 1 <= len(limited.collisions) < len(whole.collisions) == limited.generated == 40
+    assert soft().particle_max_gev == 40
+    assert RARE["qcd_250"].particle_max_gev is None
 
 
 def test_an_unknown_setting_is_refused(require):

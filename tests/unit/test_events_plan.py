@@ -3,7 +3,10 @@ import dataclasses
 import numpy as np
 import pytest
 
-from l1ad.events.generation.plan import Plan, Signal, Stitched, ZeroBias, load_plan, make
+from l1ad.events.generation.adc2021 import Adc2021Plan
+from l1ad.events.generation.commands import load_plan
+from l1ad.events.generation.plan import Plan, Signal, Stitched, ZeroBias, make
+from l1ad.events.generation.thinning import Thinning
 from l1ad.events.menu import decide, load_menu
 from l1ad.events.pileup import Flat, Normal
 from l1ad.events.store import EventFile, assert_disjoint, event_hash
@@ -29,6 +32,7 @@ plain = 100
 pool = "rate"
 pileup = { low = 20.0, high = 40.0 }
 target = { mean = 30.0, sd = 3.0 }
+thin = { floor = 0.5, tail = 0.1 }
 forced = { qcd_20 = 30, w = 20 }
 
 [files.muons]
@@ -53,10 +57,14 @@ def plan(tmp_path):
 def test_a_plan_is_read(plan):
     read = plan()
     assert read.files["train"] == ZeroBias(150, "train", Normal(30, 5))
-    assert read.files["rate"] == Stitched(100, {"qcd_20": 30, "w": 20}, "rate", Flat(20, 40), Normal(30, 3))
+    assert read.files["rate"] == Stitched(
+        100, {"qcd_20": 30, "w": 20}, "rate", Flat(20, 40), Normal(30, 3), Thinning(0.5, 0.1)
+    )
     assert read.files["muons"] == Signal("h_to_4mu", 40, "rate", Normal(30, 5))
     half = read.scaled(0.5)
-    assert half.files["rate"] == Stitched(50, {"qcd_20": 15, "w": 10}, "rate", Flat(20, 40), Normal(30, 3))
+    assert half.files["rate"] == Stitched(
+        50, {"qcd_20": 15, "w": 10}, "rate", Flat(20, 40), Normal(30, 3), Thinning(0.5, 0.1)
+    )
     assert half.files["muons"].events == 20
     assert half.pools["rate"] == {"soft": 100, "qcd_20": 20}
 
@@ -65,7 +73,7 @@ def test_a_plan_is_read(plan):
     ("old", "new", "message"),
     [
         ("seed = 7", "sead = 7", r"plan\.toml: unknown key 'sead'; did you mean 'seed'\?"),
-        ('"level1"', '"level2"', r"plan\.toml\.detector must be one of \('level1',\), not 'level2'"),
+        ('"level1"', '"level2"', r"plan\.toml\.detector must be one of level1, adc2021, not 'level2'"),
         ('pool = "train"', 'pool = "pool"', r"files\.train\.pool must be one of train, rate, not 'pool'"),
         (", w = 20", ", wz = 20", r"files\.rate\.forced must name classes \(photon_20, qcd_20, ttbar, w, z\), not wz"),
         ('"h_to_4mu"', '"h"', r"files\.muons\.process must be one of a_to_4l, .* not 'h'; describe your own under"),
@@ -104,7 +112,8 @@ def test_the_files_of_a_plan(made):
     _, folder, paths = made
     assert [path.name for path in paths] == ["rate.h5", "muons.h5", "train.h5"]
     (rate, attrs), (muons, _), (train, told) = (read(path) for path in paths)
-    assert (len(rate), len(muons)) == (150, 40)
+    assert 100 < len(rate) < 150
+    assert len(muons) == 40
     assert 140 < len(train) <= 150
     assert_disjoint(event_hash(train), np.concatenate([event_hash(rate), event_hash(muons)]))
     assert attrs["classes"] == ["qcd_20", "photon_20", "w", "z", "ttbar"]
@@ -112,7 +121,8 @@ def test_the_files_of_a_plan(made):
     assert attrs["simulated"] is told["simulated"] is True
     assert 75 < attrs["pileup_cross_section_mb"] < 82
     assert attrs["pileup_target"] == {"profile": "normal", "mean": 30.0, "sd": 3.0}
-    np.testing.assert_array_equal(np.bincount(rate.meta["forced"] + 1, minlength=6), [100, 30, 0, 20, 0, 0])
+    np.testing.assert_array_equal(np.bincount(rate.meta["forced"] + 1, minlength=6)[1:], [30, 0, 20, 0, 0])
+    assert attrs["plain_events"] == 100
     assert (rate.meta["class_counts"][rate.meta["forced"] == 2, 2] >= 1).all()
     np.testing.assert_array_equal(rate.meta["seeds"], decide(rate, load_menu()))
     assert (rate.meta["pileup"] * 16 % 1 == 0).all()
@@ -160,3 +170,6 @@ def test_plans_of_the_repository_are_valid():
     folder = Path(__file__).parents[2] / "configs" / "events"
     for name in ("sample", "large", "moved_edges"):
         assert isinstance(load_plan(folder / f"{name}.toml"), Plan)
+    adc = load_plan(folder / "adc2021.toml")
+    assert isinstance(adc, Adc2021Plan)
+    assert adc.scaled(0.1).samples[0].events == 60

@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
@@ -134,6 +134,11 @@ class Adc2021Plan:
         names = [sample.name for sample in self.samples]
         if not names or len(set(names)) < len(names):
             raise ValueError(f"samples must be given, each with its own name, not {names}")
+
+    def scaled(self, factor: float) -> Adc2021Plan:
+        """The same plan with `factor` times the events and soft collisions."""
+        fewer = tuple(replace(sample, events=max(1, round(sample.events * factor))) for sample in self.samples)
+        return replace(self, samples=fewer, pool=max(1, round(self.pool * factor)))
 
 
 @dataclass(frozen=True)
@@ -337,7 +342,7 @@ def _statistics(source: _Source, chunks: list[dict[str, Any]]) -> dict[str, Any]
         "passed": passed,
         "passed_from_different_collisions": distinct,
         "filter_efficiency": passed / (collisions * decays),
-        "sigma_mb": float(chunks[-1]["sigma_mb"]),
+        "sigma_mb": float(np.mean([chunk["sigma_mb"] for chunk in chunks])),
     }
 
 

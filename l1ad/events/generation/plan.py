@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib.metadata import version
 from pathlib import Path
@@ -13,19 +12,22 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from l1ad.documents import decode
 from l1ad.events.generation.crossings import Detector, crossings
 from l1ad.events.generation.processes import PHOTON_EDGES_GEV, QCD_EDGES_GEV, SIGNALS, Process, rare, soft
 from l1ad.events.generation.pythia import CHUNK, ENERGY_GEV, Warehouse, derived_seed
 from l1ad.events.generation.stitching import draw_counts, stitched_weights
+from l1ad.events.generation.thinning import Thinning, kept, tails
 from l1ad.events.menu import decide, load_menu
 from l1ad.events.pileup import Profile, rounded
 from l1ad.events.schema import load_schema
-from l1ad.events.store import EventFile, Events, EventWriter, event_hash, make_meta
+from l1ad.events.store import EventFile, Events, EventWriter, concatenate, event_hash, make_meta
 from l1ad.files import digest
 from l1ad.progress import task
 
-__all__ = ["Plan", "Signal", "Stitched", "ZeroBias", "load_plan", "make"]
+__all__ = ["Plan", "Signal", "Stitched", "ZeroBias", "make"]
+
+PILOT = 20_000
+"""Plain crossings that say how rare what is: enough, since a tail that they do not reach is kept whole."""
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -42,13 +44,17 @@ class ZeroBias:
 
 @dataclass(frozen=True)
 class Stitched:
-    """Zero-bias for rates: `plain` crossings, and `forced` ones by class, weighted to `target`; see `stitching`."""
+    """Zero-bias for rates: `plain` crossings, of which not all are kept, and `forced` ones by class.
+
+    They are weighted to `target`; see `stitching` and `thinning`.
+    """
 
     plain: int
     forced: dict[str, int]
     pool: str
     pileup: Profile
     target: Profile
+    thin: Thinning
 
 
 @dataclass(frozen=True)
@@ -144,15 +150,6 @@ class Plan:
         )
 
 
-def load_plan(path: Path) -> Plan:
-    """The plan in a TOML file; an error names file and key."""
-    try:
-        table = tomllib.loads(path.read_text(encoding="utf-8"))
-    except tomllib.TOMLDecodeError as error:
-        raise ValueError(f"{path}: plan must be valid TOML: {error}") from None
-    return decode(Plan, table, str(path))
-
-
 @dataclass(frozen=True)
 class _Content:
     """The crossings of one file: (n,) or (n, classes) each; `forced` is a class or -1; `record` goes to the file."""
@@ -177,14 +174,14 @@ def _content(plan: Plan, name: str, share: Floats) -> _Content:
         counts[np.flatnonzero(marks >= 0), marks[marks >= 0]] += 1
         weight = stitched_weights(counts, mu, share, file.plain, forced, file.pileup, file.target)
         record = {
-            "description": "simulated zero-bias for rates: plain crossings, then forced ones class by class",
+            "description": "simulated zero-bias for rates: plain crossings, thinned, then forced ones class by class",
             "weights": "probability per bunch crossing: rate = crossing rate x sum of weights",
             "plain_events": file.plain,
             "forced_events": dict(zip(classes, forced.tolist(), strict=True)),
             "pileup_target": _described(file.target),
+            "thinning": dataclasses.asdict(file.thin),
         }
-        # 24 bits are more than enough, and half of the storage
-        return _Content(mu, counts, marks, weight.astype(np.float32).astype(np.float64), record)
+        return _Content(mu, counts, marks, weight, record)
     mu = rounded(file.pileup.draw(file.events, rng), file.pileup)
     counts = draw_counts(mu, share, rng)
     none, weight = np.full(len(mu), -1), np.full(len(mu), 1 / len(mu))
@@ -289,8 +286,8 @@ class _Making:
             **self.content.record,
         }
 
-    def batches(self, soft_above: float, workers: int) -> Iterator[Events]:
-        """The crossings."""
+    def batches(self, soft_above: float, workers: int, most: int | None = None) -> Iterator[Events]:
+        """The crossings, or the first `most` of them."""
         plan, content, file = self.plan, self.content, self.plan.files[self.name]
         schema = load_schema(plan.schema)
         menu = load_menu(plan.menu) if plan.menu else None
@@ -305,7 +302,7 @@ class _Making:
         ]
         start = 0
         seed = derived_seed(plan.seed, self.name, "crossings")
-        for found in crossings(stocks, every, Detector(), seed, marked, workers):
+        for found in crossings(stocks, every[:most], Detector(), seed, marked[:most], workers):
             rows = slice(start, start + len(found.collision))
             start = rows.stop
             columns = {name: found.columns[name].astype(c.dtype) for name, (_, c) in schema.columns().items()}
@@ -334,14 +331,38 @@ def _write(making: _Making, path: Path, taken: NDArray[np.uint64], workers: int)
     stock = making.house.stock(plan.soft, plan.pools[file.pool]["soft"], file.pool)
     soft_above = 1 - len(stock.collisions) / stock.generated
     hashes = []
+    thin = _thinning(making, soft_above, workers)
     with (
         EventWriter(path, load_schema(plan.schema), making.record(soft_above, taken), archive=plan.archive) as out,
         task(making.name, len(making.content.mu)) as progress,
     ):
         for events in making.batches(soft_above, workers):
-            found = event_hash(events)
-            kept = ~np.isin(found, taken) if isinstance(file, ZeroBias) else np.ones(len(found), np.bool_)
-            out.append(events[kept])
-            hashes.append(found[kept])
+            left = thin(events)
+            found = event_hash(left)
+            if isinstance(file, ZeroBias):
+                new = ~np.isin(found, taken)
+                left, found = left[new], found[new]
+            out.append(left)
+            hashes.append(found)
             progress.advance(len(events))
     return np.concatenate(hashes)
+
+
+def _thinning(making: _Making, soft_above: float, workers: int) -> Callable[[Events], Events]:
+    """What leaves out crossings of the bulk: nothing, if the plan says so."""
+    file = making.plan.files[making.name]
+    if not isinstance(file, Stitched) or file.thin.floor == 1:
+        return lambda events: events
+    most = min(file.plain, PILOT)
+    shares = tails(concatenate(making.batches(soft_above, workers, most)))
+    rng = np.random.default_rng(derived_seed(making.plan.seed, making.name, "thinning"))
+    thinning = file.thin
+
+    def thin(events: Events) -> Events:
+        probability = np.where(events.meta["forced"] < 0, kept(events, shares, thinning), 1.0)
+        # 24 bits are more than enough, and half of the storage
+        weight = (events.meta["weight"] / probability).astype(np.float32).astype(np.float64)
+        weighed = Events(events.schema, events.columns, {**events.meta, "weight": weight})
+        return weighed[rng.random(len(events)) < probability]
+
+    return thin

@@ -83,6 +83,13 @@ def hardest_scatter(batch: Any) -> NDArray[np.float64]:
     return np.asarray(np.sqrt(np.maximum(ak.to_numpy(batch.info.pT2Hat), found)))
 
 
+def _hardest_particle(particles: Particles) -> NDArray[np.float64]:
+    """Largest pT of a particle in each collision, (n,) GeV."""
+    out = np.zeros(particles.n)
+    np.maximum.at(out, particles.collision, np.hypot(particles.px, particles.py))
+    return out
+
+
 def _keep(particles: Particles, keep: NDArray[np.bool_]) -> Particles:
     """Only the collisions where `keep` (n,) is true, renumbered."""
     mask = keep[particles.collision]
@@ -105,7 +112,7 @@ class Stock:
     Attributes
     ----------
     collisions : the collisions kept
-    generated : number generated, including those above `Process.pt_hat_max_gev`
+    generated : number generated, including those that the limits of `Process` drop
     """
 
     collisions: Collisions
@@ -122,8 +129,13 @@ def generate(
     for start in range(0, n, batch):
         made = pythia.nextBatch(min(batch, n - start))
         particles = final_particles(made)
+        keep = np.ones(particles.n, np.bool_)
         if process.pt_hat_max_gev is not None:
-            particles = _keep(particles, hardest_scatter(made) < process.pt_hat_max_gev)
+            keep &= hardest_scatter(made) < process.pt_hat_max_gev
+        if process.particle_max_gev is not None:
+            keep &= _hardest_particle(particles) < process.particle_max_gev
+        if not keep.all():
+            particles = _keep(particles, keep)
         if process.thermal is not None:
             particles = decay(particles, process.thermal, rng)
         kept.append(deposit(particles, response, rng))

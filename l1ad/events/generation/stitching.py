@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from l1ad.events.pileup import Profile, reweight
 from l1ad.events.store import Events
 
-__all__ = ["draw_counts", "stitched_weights", "without_forced"]
+__all__ = ["draw_counts", "stitched_weights", "weights_without"]
 
 Ints = NDArray[np.int64]
 Floats = NDArray[np.float64]
@@ -60,33 +60,25 @@ def stitched_weights(
     return reweight(mu, generated, target) / (plain + counts @ (forced / share) / mu)
 
 
-def without_forced(
-    events: Events, attrs: dict[str, Any], left_out: Iterable[str], generated: Profile, target: Profile
-) -> Events:
-    """A stitched sample as it would be had nothing been forced in some classes: an unbiased sample again.
+def weights_without(events: Events, attrs: dict[str, Any], left_out: Iterable[str]) -> Floats:
+    """Weights that the events of a stitched file would have, had nothing been forced in some classes, (n,).
 
-    Its rates must agree with those of the whole sample within errors, if the classes are what they claim.  Without
-    any forced crossing it is plain zero-bias.
+    Of the events that are then left, those not forced in these classes, they make an unbiased sample again: its rates
+    must agree with those of the whole, if the classes are what they claim.  Without any forced class it is plain
+    zero-bias.  The variance of such a rate is the sum of weight times new weight over *all* accepted events of the
+    whole sample, so that it is known even where few or none are left.
 
     Parameters
     ----------
     events, attrs : of a stitched event file that `l1ad.events.generation.plan` made
     left_out : names of classes
-    generated, target : profiles of μ, drawn and wanted
     """
     classes, left_out = attrs["classes"], set(left_out)
     if not left_out <= set(classes):
         raise ValueError(f"left_out must be of {', '.join(classes)}, not {', '.join(sorted(left_out))}")
-    gone = [i for i, name in enumerate(classes) if name in left_out]
-    forced = np.array([0 if name in left_out else attrs["forced_events"][name] for name in classes])
-    kept = events[~np.isin(events.meta["forced"], gone)]
-    weights = stitched_weights(
-        kept.meta["class_counts"].astype(np.int64),
-        kept.meta["pileup"].astype(np.float64),
-        np.array([attrs["class_probability"][name] for name in classes]),
-        attrs["plain_events"],
-        forced,
-        generated,
-        target,
-    )
-    return Events(kept.schema, kept.columns, {**kept.meta, "weight": weights})
+    share = np.array([attrs["class_probability"][name] for name in classes])
+    forced = np.array([attrs["forced_events"][name] for name in classes])
+    fewer = np.array([0 if name in left_out else attrs["forced_events"][name] for name in classes])
+    expected = events.meta["class_counts"] / (events.meta["pileup"].astype(np.float64)[:, None] * share)
+    plain = attrs["plain_events"]
+    return np.asarray(events.meta["weight"] * (plain + expected @ forced) / (plain + expected @ fewer), np.float64)

@@ -23,6 +23,8 @@ class MuonResponse:
     min_gev: float = 2.5  # tuned: reach of the muon system
     efficiency: float = 0.92  # tuned (L1 efficiency plateau about 0.93)
     resolution: float = 0.20  # of 1/pT, Gaussian (L1 muon trigger performance, about 20 %)
+    tail_share: float = 0.03  # tuned on the rate of single muons above 22 GeV: so many are measured badly, ...
+    tail_resolution: float = 0.50  # ... with this resolution of 1/pT (tuned)
     scale: float = 1.15  # L1 pT is assigned so that the efficiency at a threshold is about 90 %
     quality: tuple[tuple[int, float], ...] = ((12, 0.90), (8, 0.07), (4, 0.03))  # code, share: tuned
     path_m: float = 1.29  # hadrons decay before the ECAL, or not at all (CMS TDR)
@@ -59,7 +61,8 @@ def detect(
     pt = pt[i] * (low + (1 - low) * rng.random(len(i)))
     above = pt > r.min_gev
     i, pt = i[above], pt[above]
-    curvature = np.maximum(1 + r.resolution * rng.standard_normal(len(i)), r.resolution)
+    resolution = np.where(rng.random(len(i)) < r.tail_share, r.tail_resolution, r.resolution)
+    curvature = np.maximum(1 + resolution * rng.standard_normal(len(i)), 0.1)  # at most ten times too hard
     codes, shares = zip(*r.quality, strict=True)
     return i, {
         "pt": np.clip(np.floor(pt * r.scale / curvature / GEV_PER_CODE), 1, _MAX_CODE).astype(np.int64),
