@@ -7,10 +7,20 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeElapsedColumn
+from rich.progress import Task as Row
+from rich.text import Text
 
 # no markup: a name may hold brackets
 console = Console(highlight=False, soft_wrap=True, markup=False)
+
+
+class _Speed(ProgressColumn):
+    """Units done in a second."""
+
+    def render(self, task: Row) -> Text:
+        """Nothing before there is a speed."""
+        return Text("" if task.speed is None else f"{task.speed:.0f}/s")
 
 
 class Task:
@@ -29,7 +39,8 @@ class Task:
         elif 5 * self._done // self._total > self._said:
             self._said = 5 * self._done // self._total
             seconds = time.monotonic() - self._start
-            console.print(f"  {self._label}: {self._done}/{self._total} {note} ({seconds:.0f} s)")
+            speed = self._done / max(seconds, 1e-3)
+            console.print(f"  {self._label}: {self._done}/{self._total} {note} ({seconds:.0f} s, {speed:.0f}/s)")
 
 
 @contextmanager
@@ -38,6 +49,6 @@ def task(label: str, total: int) -> Iterator[Task]:
     if not console.is_terminal:
         yield Task(label, total, None)
         return
-    columns = (TextColumn("  {task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    with Progress(*columns, console=console, transient=True) as bar:
+    columns = TextColumn("  {task.description}", markup=False), BarColumn(), MofNCompleteColumn(), _Speed()
+    with Progress(*columns, TimeElapsedColumn(), console=console, transient=True) as bar:
         yield Task(label, total, bar)

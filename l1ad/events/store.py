@@ -1,26 +1,41 @@
-"""Events in hardware integers, and the HDF5 files that hold them.
+"""The HDF5 files that hold events (`l1ad.events.table`, whose names can be imported from here too).
 
 A file has one dataset per column (``jet/pt`` of shape (n, slots)) and one per quantity of the event
-(``meta/weight`` ...), chunked one slot at a time.
+(``meta/weight`` ...), chunked one slot at a time, and one digest of all its content.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack
 from hashlib import sha256
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 import h5py
 import numpy as np
-from numpy.typing import NDArray
 
 from l1ad.events.schema import Schema, load_schema
+from l1ad.events.table import (
+    META,
+    NAMED,
+    Array,
+    Events,
+    assert_disjoint,
+    check_values,
+    concatenate,
+    event_hash,
+    inputs,
+    make_meta,
+    regroup,
+    split,
+)
+from l1ad.files import canonical_json, digest, replacing
 
 __all__ = [
+    "META",
+    "NAMED",
     "EventFile",
     "EventWriter",
     "Events",
@@ -30,120 +45,43 @@ __all__ = [
     "inputs",
     "make_meta",
     "split",
+    "verify",
 ]
-
-Array = NDArray[Any]
 
 FORMAT = 2
 CHUNK = 65_536  # events per HDF5 chunk: a chunk is one slot of one column
-# quantity -> dtype, and the value that means "unknown"
-META: dict[str, tuple[str, float | int]] = {
-    "weight": ("f8", 1.0),  # expected occurrences per bunch crossing (rate samples), else 1 / N
-    "pileup": ("f4", -1.0),  # mean number of collisions per crossing (mu)
-    "n_collisions": ("i2", -1),  # collisions in this crossing
-    "run": ("i4", -1),
-    "ls": ("i4", -1),  # luminosity section
-    "event": ("i8", -1),  # number of the event in its run
-    "bx": ("i2", -1),  # bunch crossing
-    "label": ("i1", -1),  # truth, where a sample is a mixture: 1 signal, 0 background
-    "collision": ("i4", -1),  # identity of the forced, else hardest, collision: events that share it correlate
-    "forced": ("i1", -1),  # index among the classes of the collision that the event was made with, -1 for none
-    "class_counts": ("u1", 0),  # (n, classes): collisions of each rare class, see `l1ad.events.generation`
-    "seeds": ("u1", 0),  # (n, seeds): decision of each seed of a menu, 0 or 1
-}
-NAMED = {"class_counts": "classes", "seeds": "seeds"}
-"""Quantities of two axes -> the file attribute that names their columns."""
 
 
-def make_meta(n: int, **known: Array) -> dict[str, Array]:
-    """The event quantities of `n` events: those in `known`, the rest unknown (of the two-axis ones, no columns)."""
-    unexpected = set(known) - set(META)
-    if unexpected:
-        raise ValueError(f"meta must be of {', '.join(META)}, not {', '.join(sorted(unexpected))}")
-    out = {}
-    for name, (dtype, unknown) in META.items():
-        shape = (n, 0) if name in NAMED else (n,)
-        out[name] = np.asarray(known.get(name, np.full(shape, unknown, dtype)), dtype)
-    return out
+class _Content:
+    """The running digest of a file's content: that of its parts, however it is cut into them.
 
-
-@dataclass(frozen=True)
-class Events:
-    """Trigger objects of n events.
-
-    Attributes
-    ----------
-    schema : what the columns mean
-    columns : raw codes keyed ``"jet.pt"``, each (n, slots) of `Column.dtype`; may be a subset of the schema
-    meta : event quantities keyed by the names of `META`, each (n,), those of `NAMED` (n, columns)
+    SHA-256 of the canonical JSON (`l1ad.files.digest`) of ``attrs``, ``events`` (their number), ``schema_digest`` and
+    ``datasets``: for each, the SHA-256 of its integers or floats in C order, little-endian, of the type stored.
     """
 
-    schema: Schema
-    columns: dict[str, Array]
-    meta: dict[str, Array]
+    def __init__(self, schema: Schema, attrs: Mapping[str, Any]) -> None:
+        self._dtypes = {n.replace(".", "/"): column.stored_dtype for n, (_, column) in schema.columns().items()}
+        self._dtypes |= {f"meta/{name}": np.dtype(dtype) for name, (dtype, _) in META.items()}
+        self._hashes = {name: sha256() for name in self._dtypes}
+        self._document = {"attrs": attrs, "schema_digest": schema.digest()}
+        self._events = 0
 
-    def __post_init__(self) -> None:
-        n = len(self)
-        known = self.schema.columns()
-        for name, array in self.columns.items():
-            if name not in known:
-                raise ValueError(f"column must be one of the schema {self.schema.name}, not {name!r}")
-            expected = (n, known[name][0].slots)
-            if array.shape != expected or array.dtype.kind not in "iu":
-                raise ValueError(f"{name} must be integers {expected}, not {array.dtype} {array.shape}")
-        if set(self.meta) != set(META):
-            raise ValueError(f"meta must have {', '.join(META)}, not {', '.join(self.meta)}")
-        for name, array in self.meta.items():
-            ndim = 2 if name in NAMED else 1
-            if len(array) != n or array.ndim != ndim:
-                raise ValueError(f"meta {name} must have {ndim} axes and {n} rows, not shape {array.shape}")
+    def add(self, events: Events) -> dict[str, Array]:
+        """Take events in; their datasets, as stored."""
+        out = {}
+        arrays = {name.replace(".", "/"): array for name, array in events.columns.items()}
+        for name, array in (arrays | {f"meta/{name}": array for name, array in events.meta.items()}).items():
+            out[name] = np.ascontiguousarray(array, self._dtypes[name].newbyteorder("<"))
+            if array.dtype.kind in "iu" and not np.array_equal(out[name], array):
+                raise ValueError(f"{name} must fit {self._dtypes[name]}, not range to {array.max()}")
+            self._hashes[name].update(out[name].data)
+        self._events += len(events)
+        return out
 
-    def __len__(self) -> int:
-        return len(self.meta["weight"])
-
-    def __getitem__(self, index: Any) -> Events:
-        if isinstance(index, int | np.integer):
-            index = [index]
-        return Events(
-            self.schema,
-            {name: array[index] for name, array in self.columns.items()},
-            {name: array[index] for name, array in self.meta.items()},
-        )
-
-
-def concatenate(parts: Iterable[Events]) -> Events:
-    """One after the other; all must have the same schema, columns and classes."""
-    parts = list(parts)
-    if not parts:
-        raise ValueError("events must be given to concatenate, not nothing")
-    first = parts[0]
-    for part in parts[1:]:
-        if part.schema != first.schema or list(part.columns) != list(first.columns):
-            raise ValueError("events must have the same schema and columns to be concatenated")
-    return Events(
-        first.schema,
-        {name: np.concatenate([p.columns[name] for p in parts]) for name in first.columns},
-        {name: np.concatenate([p.meta[name] for p in parts]) for name in first.meta},
-    )
-
-
-def _check(events: Events, where: str) -> None:
-    """Codes within their range, weights finite and not negative."""
-    known = events.schema.columns()
-    for name, array in events.columns.items():
-        column = known[name][1]
-        bad = (array < column.low) | (array > column.high)
-        if bad.any():
-            event, slot = np.argwhere(bad)[0]
-            raise ValueError(
-                f"{where}: {name} must be in {column.low}..{column.high}, not {array[event, slot]} "
-                f"(event {event}, slot {slot}); {bad.sum()} codes are outside"
-            )
-    weight = events.meta["weight"]
-    bad = ~(np.isfinite(weight) & (weight >= 0))
-    if bad.any():
-        event = int(np.argmax(bad))
-        raise ValueError(f"{where}: weight must be finite and not negative, not {weight[event]} (event {event})")
+    def digest(self) -> str:
+        """Digest of all events taken in so far."""
+        datasets = {name: running.hexdigest() for name, running in self._hashes.items()}
+        return digest({**self._document, "events": self._events, "datasets": datasets})
 
 
 class EventFile:
@@ -162,7 +100,7 @@ class EventFile:
     Raises
     ------
     OSError
-        If the file is missing, not HDF5, or truncated.
+        If the file is missing, not HDF5, truncated or damaged.
     ValueError
         If its content does not fit the schema.
     """
@@ -173,14 +111,17 @@ class EventFile:
             raise FileNotFoundError(f"event file must exist, not be missing: {self.path}; check the path")
         if not h5py.is_hdf5(self.path):
             raise OSError(f"event file must be HDF5: {self.path}; write it with EventWriter")
+        damaged = f"event file must be complete, not truncated or damaged: {self.path}"
         try:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
-            raise OSError(
-                f"event file must be complete, not truncated or damaged: {self.path} ({error}); copy it again"
-            ) from None
+            raise OSError(f"{damaged} ({error}); copy it again") from None
+        self._data: dict[str, Any] = {}
         try:
             self._open(schema)
+        except (KeyError, OSError, RuntimeError) as error:
+            self._file.close()
+            raise OSError(f"{damaged} ({error}); copy it again") from None
         except BaseException:
             self._file.close()
             raise
@@ -201,6 +142,7 @@ class EventFile:
                 f"{self.path}: schema must be the {name!r} that it was written with, not the present "
                 f"{self.schema.name!r}; pass the original as schema"
             )
+        self._content_digest: str | None = stored.pop("content_digest", None)
         self.attrs: dict[str, Any] = stored
         self._length = len(self._dataset("meta/weight", ndim=1))
         for key in META:
@@ -208,10 +150,19 @@ class EventFile:
         for key, (collection, _) in self.schema.columns().items():
             self._dataset(key.replace(".", "/"), ndim=2, slots=collection.slots)
 
+    @property
+    def content_digest(self) -> str:
+        """SHA-256 of attributes and events, as `EventWriter` saw them: equal for equal content, however compressed."""
+        if self._content_digest is None:
+            raise ValueError(f"{self.path}: attribute content_digest must exist; write the file again with EventWriter")
+        return self._content_digest
+
     def _dataset(self, name: str, ndim: int, slots: int | None = None) -> Any:
         try:
             data = self._file[name]
-        except KeyError:
+        except KeyError as error:
+            if not any(words in str(error) for words in ("doesn't exist", "not found")):
+                raise  # it is there, and cannot be opened; only HDF5's text says so (to list a damaged group may crash)
             raise ValueError(f"{self.path}: dataset {name} must exist; the file is not complete") from None
         shape: tuple[int, ...] = getattr(data, "shape", ())
         rows = getattr(self, "_length", shape[0] if shape else 0)
@@ -223,6 +174,7 @@ class EventFile:
         if data.dtype.kind not in ("f" if floating else "iu"):
             kind = "floating point" if floating else "integer"
             raise ValueError(f"{self.path}: dataset {name} must be {kind}, not {data.dtype}")
+        self._data[name] = data
         return data
 
     def __enter__(self) -> Self:
@@ -238,70 +190,141 @@ class EventFile:
     def __len__(self) -> int:
         return self._length
 
-    def read(self, start: int = 0, stop: int | None = None, columns: Iterable[str] | None = None) -> Events:
-        """Events ``start:stop``; `columns` limits the trigger columns read (``["jet.pt", ...]``), meta is whole."""
+    def read(
+        self,
+        start: int = 0,
+        stop: int | None = None,
+        columns: Iterable[str] | None = None,
+        meta: Iterable[str] | None = None,
+    ) -> Events:
+        """Events ``start:stop``.
+
+        Parameters
+        ----------
+        start, stop : as in a slice
+        columns : trigger columns to read (``["jet.pt", ...]``), all by default
+        meta : event quantities to read besides the weight (``["seeds", ...]``), all by default
+
+        Raises
+        ------
+        OSError
+            If the file is damaged there.
+        ValueError
+            If a name is unknown or a value is not admissible.
+        """
+        start, stop, _ = slice(start, stop).indices(len(self))
+        return self._read(start, max(start, stop), *self._chosen(columns, meta))
+
+    def chunks(
+        self, size: int = CHUNK, columns: Iterable[str] | None = None, meta: Iterable[str] | None = None
+    ) -> Iterator[Events]:
+        """All events in order, `size` at a time, the last ones fewer: memory does not grow with the file."""
+        return regroup(self.blocks(columns, meta), size)
+
+    def blocks(self, columns: Iterable[str] | None = None, meta: Iterable[str] | None = None) -> Iterator[Events]:
+        """All events in order, as they lie in the file: every HDF5 chunk is unpacked once."""
+        chosen = self._chosen(columns, meta)
+        for start in range(0, len(self), CHUNK):
+            yield self._read(start, min(start + CHUNK, len(self)), *chosen)
+
+    def _chosen(self, columns: Iterable[str] | None, meta: Iterable[str] | None) -> tuple[list[str], list[str]]:
         known = self.schema.columns()
         names = list(known) if columns is None else list(columns)
-        for name in names:
-            if name not in known:
-                raise ValueError(f"{self.path}: column must be one of {', '.join(known)}, not {name!r}")
-        rows = slice(start, stop)
+        quantities = list(META) if meta is None else list(dict.fromkeys(["weight", *meta]))
+        for what, wanted, those in (("column", names, known), ("meta", quantities, META)):
+            for name in wanted:
+                if name not in those:
+                    raise ValueError(f"{self.path}: {what} must be one of {', '.join(those)}, not {name!r}")
+        return names, quantities
+
+    def _read(self, start: int, stop: int, columns: list[str], meta: list[str]) -> Events:
+        known = self.schema.columns()
         try:
             events = Events(
                 self.schema,
-                {n: self._file[n.replace(".", "/")][rows].astype(known[n][1].dtype, copy=False) for n in names},
-                {n: self._file[f"meta/{n}"][rows].astype(META[n][0], copy=False) for n in META},
+                {n: self._array(n.replace(".", "/"), start, stop, known[n][1].dtype) for n in columns},
+                {n: self._array(f"meta/{n}", start, stop, np.dtype(META[n][0])) for n in meta},
             )
-        except OSError as error:
+        except (OSError, RuntimeError) as error:
             raise OSError(
                 f"{self.path}: events {start}..{stop} must be readable ({error}); copy the file again"
             ) from None
-        _check(events, str(self.path))
+        check_values(events, str(self.path), start)
         return events
 
-    def chunks(self, size: int = CHUNK, columns: Iterable[str] | None = None) -> Iterator[Events]:
-        """All events in order, at most `size` at a time: memory does not grow with the file."""
-        if size < 1:
-            raise ValueError(f"size must be at least 1, not {size}")
-        columns = None if columns is None else list(columns)
-        for start in range(0, len(self), size):
-            yield self.read(start, min(start + size, len(self)), columns)
+    def _array(self, name: str, start: int, stop: int, dtype: np.dtype[Any]) -> Array:
+        """Rows of a dataset; of two axes, in Fortran order: to scatter slots over rows takes as long as to unpack."""
+        data = self._data[name]
+        if data.ndim == 1:
+            return np.asarray(data[start:stop].astype(dtype, copy=False))
+        out = np.empty((data.shape[1], stop - start), dtype)
+        for slot, row in enumerate(out):
+            row[:] = data[start:stop, slot]
+        return out.T
+
+
+def verify(path: str | Path, schema: Schema | None = None) -> str:
+    """Read a whole event file and return its content digest, which must be the one that it was written with.
+
+    Parameters
+    ----------
+    path, schema : as for `EventFile`
+
+    Raises
+    ------
+    OSError, ValueError
+        As `EventFile`, and if the file has no digest or another content than the digest says.
+    """
+    with EventFile(path, schema) as file:
+        expected, content = file.content_digest, _Content(file.schema, file.attrs)
+        for events in file.blocks():
+            content.add(events)
+    if content.digest() != expected:
+        raise ValueError(
+            f"{path}: content must be that which was written (content_digest {expected[:12]}), not another "
+            f"({content.digest()[:12]}); copy or make the file again"
+        )
+    return expected
 
 
 class EventWriter:
     """An event file being written; a context manager.
 
-    Writes ``<path>.part`` and renames it on success, so that a file under its final name is complete.
+    Writes aside and renames on success, so that a file under its final name is complete.
 
     Parameters
     ----------
-    path : file to make; its folder must exist
+    path : file to make
     schema : of the events to come
     attrs : how they were made; any JSON values.  ``classes`` and ``seeds`` name the columns of `NAMED`.
-    archive : small (gzip, which any HDF5 reads) rather than fast to write and read (LZF, which comes with h5py)
+    archive : as small as gzip can, an eighth smaller, and some 20 times slower to write; as fast to read
     """
 
     def __init__(self, path: str | Path, schema: Schema, attrs: dict[str, Any], *, archive: bool = False) -> None:
         self.path = Path(path)
         self.schema = schema
-        self._aside = self.path.with_name(self.path.name + ".part")
         stored = {**attrs, "format": FORMAT, "schema": schema.name, "schema_digest": schema.digest()}
-        encoded = {key: json.dumps(value) for key, value in stored.items()}
+        encoded = {key: self._encoded(key, value) for key, value in stored.items()}
         self._widths = {name: len(attrs.get(attribute, ())) for name, attribute in NAMED.items()}
-        self._filter = {"compression": "gzip", "compression_opts": 9} if archive else {"compression": "lzf"}
+        self._level = 9 if archive else 1
         self._waiting: list[Events] = []
+        self._content = _Content(schema, attrs)
+        with ExitStack() as stack:
+            self._file = h5py.File(stack.enter_context(replacing(self.path)), "w", libver="latest")
+            stack.push(self._finish)
+            for key, value in encoded.items():
+                self._file.attrs[key] = value
+            for name, (collection, column) in schema.columns().items():
+                self._create(name.replace(".", "/"), column.stored_dtype, collection.slots)
+            for name, (dtype, _) in META.items():
+                self._create(f"meta/{name}", np.dtype(dtype), self._widths.get(name))
+            self._stack = stack.pop_all()
+
+    def _encoded(self, key: str, value: Any) -> str:
         try:
-            self._file = h5py.File(self._aside, "w", libver="latest")
-        except OSError as error:
-            raise OSError(
-                f"folder must exist and be writable, not {self.path.parent} ({error}); choose another"
-            ) from None
-        for key, value in encoded.items():
-            self._file.attrs[key] = value
-        for name, (collection, column) in schema.columns().items():
-            self._create(name.replace(".", "/"), column.stored_dtype, collection.slots)
-        for name, (dtype, _) in META.items():
-            self._create(f"meta/{name}", np.dtype(dtype), self._widths.get(name))
+            return canonical_json(value)
+        except (TypeError, ValueError):
+            raise ValueError(f"{self.path}: attribute {key} must be JSON, not {value!r}; leave it out") from None
 
     def _create(self, name: str, dtype: np.dtype[Any], slots: int | None) -> None:
         shape, chunk = ((0,), (CHUNK,)) if slots is None else ((0, slots), (CHUNK, 1))
@@ -313,21 +336,26 @@ class EventWriter:
             chunks=chunk,
             dtype=dtype,
             shuffle=True,
-            **self._filter,
+            compression="gzip",  # reads as fast as LZF, a quarter smaller, and has a checksum
+            compression_opts=self._level,
         )
 
     def append(self, events: Events) -> None:
         """Add events at the end; they must have every column of the schema and valid codes."""
         if events.schema != self.schema:
             raise ValueError(f"events must follow the schema {self.schema.name!r}, not {events.schema.name!r}")
-        missing = [name for name in self.schema.columns() if name not in events.columns]
-        if missing:
-            raise ValueError(f"events must have every column of the schema, not lack {', '.join(missing)}")
+        for what, present, expected in (
+            ("column of the schema", events.columns, self.schema.columns()),
+            ("quantity of META", events.meta, META),
+        ):
+            missing = [name for name in expected if name not in present]
+            if missing:
+                raise ValueError(f"events must have every {what}, not lack {', '.join(missing)}")
         for name, width in self._widths.items():
             got = events.meta[name].shape[1]
             if got != width:
                 raise ValueError(f"{name} must have {width} columns (attrs {NAMED[name]}), not {got}")
-        _check(events, str(self.path))
+        check_values(events, str(self.path))
         self._waiting.append(events)
         if sum(len(part) for part in self._waiting) >= CHUNK:
             self._flush()
@@ -338,75 +366,25 @@ class EventWriter:
             return
         events = concatenate(self._waiting)
         self._waiting = []
-        data = {name.replace(".", "/"): array for name, array in events.columns.items()}
-        data |= {f"meta/{name}": array for name, array in events.meta.items()}
-        for name, array in data.items():
+        for name, array in self._content.add(events).items():
             dataset = self._file[name]
             start = len(dataset)
             dataset.resize(start + len(events), axis=0)
-            dataset[start:] = array
+            if array.ndim == 1:
+                dataset[start:] = array
+            for slot in range(array.shape[1] if array.ndim == 2 else 0):
+                dataset[start:, slot] = array[:, slot]
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *raised: Any) -> None:
+        self._stack.__exit__(*raised)
+
+    def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
                 self._flush()
-            self._file.close()
-            if kind is None:
-                self._aside.replace(self.path)
+                self._file.attrs["content_digest"] = canonical_json(self._content.digest())
         finally:
             self._file.close()
-            self._aside.unlink(missing_ok=True)
-
-
-def inputs(events: Events, selection: str = "axol1tl") -> NDArray[np.int64]:
-    """The network inputs of a selection, raw codes (n, inputs), in the order of `input_columns`."""
-    chosen = events.schema.selection(selection)
-    blocks = []
-    for name, slots in chosen.objects:
-        collection = events.schema.collection(name)
-        block = np.zeros((len(events), slots, len(chosen.columns)), np.int64)
-        for i, key in enumerate(chosen.columns):
-            if collection.column(key) is not None:
-                block[:, :, i] = events.columns[f"{name}.{key}"][:, :slots]
-        blocks.append(block.reshape(len(events), slots * len(chosen.columns)))
-    return np.concatenate(blocks, axis=1)
-
-
-def _mixed(x: NDArray[np.uint64]) -> NDArray[np.uint64]:
-    """The finaliser of splitmix64: every input bit reaches every output bit (Vigna, public domain)."""
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
-
-
-def event_hash(events: Events) -> NDArray[np.uint64]:
-    """A 64-bit hash of all trigger columns, (n,): equal content, equal hash, on any machine, in any order.
-
-    ``mix(sum_i code_i k_i mod 2^64)`` with an odd constant ``k_i`` for each slot of each column, taken from
-    SHA-256 of ``"jet.pt/3"``.  Absent objects add nothing, so the number of empty slots does not matter.
-    """
-    total = np.zeros(len(events), np.uint64)
-    for name, array in events.columns.items():
-        for slot in range(array.shape[1]):
-            constant = int.from_bytes(sha256(f"{name}/{slot}".encode()).digest()[:8], "little") | 1
-            total += array[:, slot].astype(np.int64).view(np.uint64) * np.uint64(constant)
-    return _mixed(total)
-
-
-def split(hashes: NDArray[np.uint64], fraction: float) -> NDArray[np.bool_]:
-    """True for about `fraction` of the events, decided by content: equal events are on the same side."""
-    if not 0 <= fraction <= 1:
-        raise ValueError(f"fraction must be between 0 and 1, not {fraction}")
-    return (hashes >> np.uint64(11)).astype(np.float64) < fraction * 2.0**53
-
-
-def assert_disjoint(a: NDArray[np.uint64], b: NDArray[np.uint64], names: tuple[str, str] = ("a", "b")) -> None:
-    """Refuse two samples, given by their `event_hash`, that share events."""
-    shared = int(np.isin(a, b).sum())
-    if shared:
-        raise ValueError(f"{names[0]} and {names[1]} must share no event, not {shared} of {len(a)}")

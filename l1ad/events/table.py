@@ -114,12 +114,8 @@ def concatenate(parts: Iterable[Events]) -> Events:
         raise ValueError("events must be given to concatenate, not nothing")
     first = parts[0]
     for part in parts[1:]:
-        if (
-            part.schema != first.schema
-            or list(part.columns) != list(first.columns)
-            or part.meta.keys() != first.meta.keys()
-        ):
-            raise ValueError("events must have the same schema and columns to be concatenated")
+        if (part.schema, list(part.columns), set(part.meta)) != (first.schema, list(first.columns), set(first.meta)):
+            raise ValueError("events must have the same schema, columns and quantities to be concatenated")
     return Events(
         first.schema,
         {name: np.concatenate([p.columns[name] for p in parts]) for name in first.columns},

@@ -28,7 +28,7 @@ def test_a_log_gets_a_few_plain_lines(written):
     assert [line.split(" loss")[0] for line in lines] == [
         f"  emulate rate: {done}/1000" for done in (200, 400, 600, 800, 1000)
     ]
-    assert all(re.fullmatch(r"  emulate rate: \d+/1000 loss 0\.1 \(\d+ s\)", line) for line in lines)
+    assert all(re.fullmatch(r"  emulate rate: \d+/1000 loss 0\.1 \(\d+ s, \d+/s\)", line) for line in lines)
 
 
 @pytest.mark.parametrize(("total", "step", "lines"), [(1, 1, 1), (3, 1, 3), (7, 7, 1), (5, 1, 5)])
