@@ -164,11 +164,9 @@ def seed_rates(rate: Events, attrs: dict[str, Any], plot: Path | None) -> Iterat
     rates = PUBLISHED["rates"]
     mu = rates["pileup"] * attrs["pileup_cross_section_mb"] / rates["pileup_cross_section_mb"]
     generated, target = profiles(attrs)
-    there = Normal(mu, 3.0)
+    there = Normal(mu, 3.0, mu - 9, mu + 9)
     pileup = rate.meta["pileup"].astype(np.float64)
-    factor = reweight(pileup, generated, there) / np.maximum(reweight(pileup, generated, target), 1e-300)
-    # where the target is zero the weight is too: begin from the generated profile there
-    weight = np.where(reweight(pileup, generated, target) > 0, rate.meta["weight"] * factor, 0.0)
+    weight = rate.meta["weight"] * reweight(pileup, generated, there) / reweight(pileup, generated, target)
     at_mu = Events(rate.schema, rate.columns, {**rate.meta, "weight": weight})
     yield f"Published: {rates['source']} ({rates['year']}, pileup {rates['pileup']:g} at an assumed "
     yield f"{rates['pileup_cross_section_mb']:g} mb); here reweighted to μ = {mu:.1f} ± 3.\n"

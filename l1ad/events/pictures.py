@@ -307,4 +307,5 @@ def _weights(d: Description, axes: Any) -> None:
     axes.stairs(values, 10.0 ** histogram.edges()[first : stop + 1], fill=True, color="C0", alpha=0.6)
     axes.set(xscale="log", yscale="log", xlabel="weight", ylabel="events (not weighted)")
     axes.set_ylim(0.5, None)
-    axes.set_title(f"Σ {d.weights.total:.4g}, n_eff {d.weights.n_effective:,.0f}", loc="right")
+    zeros = f", {d.weights.zeros:,} events of weight 0" if d.weights.zeros else ""
+    axes.set_title(f"Σ {d.weights.total:.4g}, n_eff {d.weights.n_effective:,.0f}{zeros}", loc="right")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,27 +47,36 @@ class Flat:
 
 @dataclass(frozen=True)
 class Normal:
-    """Normal, cut at three standard deviations: the tails of a profile are where no event is generated."""
+    """Normal, cut off below `low` and above `high`: a profile ends where no event is generated."""
 
     mean: float
     sd: float
+    low: float
+    high: float
 
     def __post_init__(self) -> None:
-        if not (self.sd > 0 and self.mean - 3 * self.sd >= 0 and math.isfinite(self.mean)):
-            raise ValueError(f"pileup must be positive three standard deviations down, not {self.mean} ± {self.sd}")
+        if not (self.sd > 0 and 0 <= self.low < self.mean < self.high < math.inf):
+            raise ValueError(
+                f"pileup must be normal with its mean between low and high, not {self.mean} ± {self.sd} "
+                f"from {self.low} to {self.high}"
+            )
+
+    @property
+    def _law(self) -> Any:
+        return truncnorm((self.low - self.mean) / self.sd, (self.high - self.mean) / self.sd, self.mean, self.sd)
 
     def density(self, mu: npt.ArrayLike) -> Floats:
         """Probability per unit of μ at each μ."""
-        return np.asarray(truncnorm.pdf(np.asarray(mu, np.float64), -3, 3, self.mean, self.sd), np.float64)
+        return np.asarray(self._law.pdf(np.asarray(mu, np.float64)), np.float64)
 
     def draw(self, n: int, rng: np.random.Generator) -> Floats:
         """`n` values of μ."""
-        return np.asarray(truncnorm.rvs(-3, 3, self.mean, self.sd, size=n, random_state=rng), np.float64)
+        return np.asarray(self._law.rvs(size=n, random_state=rng), np.float64)
 
     @property
     def support(self) -> tuple[float, float]:
         """Smallest and largest μ."""
-        return self.mean - 3 * self.sd, self.mean + 3 * self.sd
+        return self.low, self.high
 
 
 @dataclass(frozen=True)
@@ -110,6 +120,8 @@ Profile = Flat | Normal | Table
 
 def reweight(mu: npt.ArrayLike, generated: Profile, target: Profile) -> Floats:
     """Weight of each crossing that turns the generated distribution of μ into the target's: their ratio, mean 1.
+
+    A sample that was weighted to one target goes to another by the ratio of the two, where the first is not zero.
 
     Parameters
     ----------

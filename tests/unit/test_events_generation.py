@@ -23,7 +23,7 @@ def collisions(*ets):
     return Collisions(deposits, np.arange(n + 1), np.zeros(0, TRACK), np.zeros(n + 1, np.int64))
 
 
-GENERATED, TARGET = Flat(0.2, 0.8), Normal(0.55, 0.07)
+GENERATED, TARGET = Flat(0.2, 0.8), Normal(0.55, 0.07, 0.3, 0.8)
 
 
 def stitched(rng, share, plain, forced):

@@ -6,7 +6,7 @@ import pytest
 from l1ad.documents import decode
 from l1ad.events.pileup import Flat, Normal, Profile, Table, reweight, rounded
 
-PROFILES = [Flat(20, 80), Normal(55, 7), Table((20, 30, 50, 60), (1, 0, 3))]
+PROFILES = [Flat(20, 80), Normal(55, 7, 35, 75), Table((20, 30, 50, 60), (1, 0, 3))]
 
 
 @pytest.mark.parametrize("profile", PROFILES)
@@ -31,7 +31,7 @@ def test_table_by_hand():
 
 
 def test_reweighting_moves_the_mean(rng):
-    generated, target = Flat(20, 80), Normal(55, 7)
+    generated, target = Flat(20, 80), Normal(55, 7, 35, 75)
     mu = rounded(generated.draw(200_000, rng), generated)
     weight = reweight(mu, generated, target)
     assert weight.mean() == pytest.approx(1, abs=0.01)
@@ -42,9 +42,9 @@ def test_reweighting_moves_the_mean(rng):
 
 def test_no_extrapolation():
     with pytest.raises(ValueError, match=r"target pileup 49\.\.91 must lie where .* 20\.\.80, not reach 80"):
-        reweight([50.0], Flat(20, 80), Normal(70, 7))
+        reweight([50.0], Flat(20, 80), Normal(70, 7, 49, 91))
     with pytest.raises(ValueError, match="mu must have been drawn from the generated profile, which is zero at 81"):
-        reweight([50.0, 81.0], Flat(20, 80), Normal(55, 7))
+        reweight([50.0, 81.0], Flat(20, 80), Normal(55, 7, 35, 75))
     with pytest.raises(ValueError, match=r"not reach 30; generate there"):
         reweight([25.0], Table((20, 30, 50, 60), (1, 0, 3)), Flat(20, 60))
 
@@ -53,7 +53,10 @@ def test_no_extrapolation():
     ("data", "message"),
     [
         ({"low": 80, "high": 20}, "pileup must be flat from a smaller to a larger value, not 80.0 to 20.0"),
-        ({"mean": 10, "sd": 4}, "pileup must be positive three standard deviations down, not 10.0 ± 4.0"),
+        (
+            {"mean": 10, "sd": 4, "low": 12, "high": 20},
+            "normal with its mean between low and high, not 10.0 ± 4.0 from",
+        ),
         ({"edges": [1, 2], "content": [1, 2]}, "one content for each bin, not 2 edges and 2 contents"),
         ({"edges": [2, 1], "content": [1]}, "rising edges"),
         ({"edges": [1, 2], "content": [0]}, "not negative and not all zero"),
@@ -67,5 +70,5 @@ def test_wrong_profiles(data, message):
 
 def test_profiles_from_toml():
     assert decode(Profile, {"low": 20, "high": 80}, "") == Flat(20, 80)
-    assert decode(Profile, {"mean": 55.0, "sd": 7}, "") == Normal(55, 7)
+    assert decode(Profile, {"mean": 55.0, "sd": 7, "low": 35, "high": 75.0}, "") == Normal(55, 7, 35, 75)
     assert decode(Profile, {"edges": [0, 1.0], "content": [2]}, "") == Table((0, 1), (2,))

@@ -25,13 +25,13 @@ rate = { soft = 200, qcd_20 = 40 }
 [files.train]
 events = 150
 pool = "train"
-pileup = { mean = 30.0, sd = 5.0 }
+pileup = { mean = 30.0, sd = 5.0, low = 15.0, high = 45.0 }
 
 [files.rate]
 plain = 100
 pool = "rate"
 pileup = { low = 20.0, high = 40.0 }
-target = { mean = 30.0, sd = 3.0 }
+target = { mean = 30.0, sd = 3.0, low = 20.0, high = 40.0 }
 thin = { floor = 0.5, tail = 0.1 }
 forced = { qcd_20 = 30, w = 20 }
 
@@ -39,7 +39,7 @@ forced = { qcd_20 = 30, w = 20 }
 process = "h_to_4mu"
 events = 40
 pool = "rate"
-pileup = { mean = 30.0, sd = 5.0 }
+pileup = { mean = 30.0, sd = 5.0, low = 15.0, high = 45.0 }
 """
 
 
@@ -56,14 +56,14 @@ def plan(tmp_path):
 
 def test_a_plan_is_read(plan):
     read = plan()
-    assert read.files["train"] == ZeroBias(150, "train", Normal(30, 5))
+    assert read.files["train"] == ZeroBias(150, "train", Normal(30, 5, 15, 45))
     assert read.files["rate"] == Stitched(
-        100, {"qcd_20": 30, "w": 20}, "rate", Flat(20, 40), Normal(30, 3), Thinning(0.5, 0.1)
+        100, {"qcd_20": 30, "w": 20}, "rate", Flat(20, 40), Normal(30, 3, 20, 40), Thinning(0.5, 0.1)
     )
-    assert read.files["muons"] == Signal("h_to_4mu", 40, "rate", Normal(30, 5))
+    assert read.files["muons"] == Signal("h_to_4mu", 40, "rate", Normal(30, 5, 15, 45))
     half = read.scaled(0.5)
     assert half.files["rate"] == Stitched(
-        50, {"qcd_20": 15, "w": 10}, "rate", Flat(20, 40), Normal(30, 3), Thinning(0.5, 0.1)
+        50, {"qcd_20": 15, "w": 10}, "rate", Flat(20, 40), Normal(30, 3, 20, 40), Thinning(0.5, 0.1)
     )
     assert half.files["muons"].events == 20
     assert half.pools["rate"] == {"soft": 100, "qcd_20": 20}
@@ -120,7 +120,7 @@ def test_the_files_of_a_plan(made):
     assert attrs["forced_events"] == {"qcd_20": 30, "photon_20": 0, "w": 20, "z": 0, "ttbar": 0}
     assert attrs["simulated"] is told["simulated"] is True
     assert 75 < attrs["pileup_cross_section_mb"] < 82
-    assert attrs["pileup_target"] == {"profile": "normal", "mean": 30.0, "sd": 3.0}
+    assert attrs["pileup_target"] == {"profile": "normal", "mean": 30.0, "sd": 3.0, "low": 20.0, "high": 40.0}
     np.testing.assert_array_equal(np.bincount(rate.meta["forced"] + 1, minlength=6)[1:], [30, 0, 20, 0, 0])
     assert attrs["plain_events"] == 100
     assert (rate.meta["class_counts"][rate.meta["forced"] == 2, 2] >= 1).all()
