@@ -119,8 +119,9 @@ def _convert(chosen: argparse.Namespace) -> None:
 
 def _show(chosen: argparse.Namespace) -> None:
     from l1ad.events.show import describe, render
+    from l1ad.trigger.rates import crossing_rate_hz
 
-    description = describe(chosen.file)
+    description = describe(chosen.file, crossing_rate_hz() / 1e3)
     print(render(description))
     if chosen.plots is not None:
         from l1ad.events.pictures import draw

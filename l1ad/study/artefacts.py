@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from l1ad.compare import Agreement
 from l1ad.events.store import EventFile
-from l1ad.files import file_digest, replacing
+from l1ad.files import replacing
 from l1ad.fixed import Raw
 from l1ad.hardware.resources import Resources
 from l1ad.network import Network
@@ -164,13 +164,13 @@ class Run:
 
     @cached_property
     def sample_digests(self) -> dict[str, str]:
-        """Digests of all event files, read once in a run."""
+        """Content digests of all event files, as they were written: files of any size are not read for it."""
         return {name: _events_digest(path) for name, path in {"train": self.train_path, **self.samples}.items()}
 
 
 def _events_digest(path: Path) -> str:
-    with EventFile(path):  # says clearly what is wrong with a file that cannot be read
-        return file_digest(path)
+    with EventFile(path) as file:
+        return file.content_digest
 
 
 def start(study: Study) -> Run:

@@ -220,7 +220,7 @@ def make(plan: Plan, out: Path, work: Path, workers: int) -> list[Path]:
     made: dict[Path, NDArray[np.uint64]] = {}
     # plain zero-bias last: it leaves out what the others hold
     for name in sorted(plan.files, key=lambda name: isinstance(plan.files[name], ZeroBias)):
-        taken = np.concatenate([*made.values(), np.zeros(0, np.uint64)])
+        taken = np.sort(np.concatenate([*made.values(), np.zeros(0, np.uint64)]))
         path = out / f"{name}.h5"
         made[path] = _write(_Making(plan, house, name, contents[name], sigma, share), path, taken, workers)
     return list(made)
@@ -339,8 +339,8 @@ def _write(making: _Making, path: Path, taken: NDArray[np.uint64], workers: int)
         for events in making.batches(soft_above, workers):
             left = thin(events)
             found = event_hash(left)
-            if isinstance(file, ZeroBias):
-                new = ~np.isin(found, taken)
+            if isinstance(file, ZeroBias) and len(taken):  # which is long, and sorted once
+                new = taken.take(np.searchsorted(taken, found), mode="clip") != found
                 left, found = left[new], found[new]
             out.append(left)
             hashes.append(found)
