@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -69,11 +70,12 @@ def score_histogram(
     """Scores of zero-bias, weighted, and of the signals, each normalised to 1, with the thresholds."""
     top = max(2, *(int(s.max()) for s in (background, *signals.values()))) * lsb
     edges = np.geomspace(max(lsb, 1e-3), top * 1.1, 70)
+    colours = itertools.cycle(mpl.color_sequences["tab10"])
     with _figure() as (figure, axes, out):
         for name, scores, by in (("zero-bias", background, weights), *((n, s, None) for n, s in signals.items())):
             filled, _ = np.histogram(np.maximum(scores * lsb, edges[0]), edges, weights=by)
             contents = filled / (len(scores) if by is None else by.sum())
-            style = {"color": "black", "lw": 2} if name == "zero-bias" else {}
+            style = {"color": "black", "lw": 2} if name == "zero-bias" else {"color": next(colours)}
             mplhep.histplot(contents, edges, ax=axes, label=name, **style)
         for point in thresholds.working_points:
             if isinstance(point.threshold, Threshold):
@@ -96,8 +98,8 @@ def score_histogram(
 
 def roc(curves: Mapping[str, Roc], thresholds: Thresholds, efficiencies: Mapping[str, list[float]]) -> str:
     """Signal efficiency against trigger rate, with the working points."""
-    with _figure() as (_, axes, out):
-        for (name, curve), colour in zip(curves.items(), mpl.color_sequences["tab10"], strict=False):
+    with _figure() as (figure, axes, out):
+        for (name, curve), colour in zip(curves.items(), itertools.cycle(mpl.color_sequences["tab10"]), strict=False):
             axes.plot(curve.rates_hz / 1e3, curve.efficiencies, label=name, color=colour)
             points = [p.rate.value_hz / 1e3 for p in thresholds.working_points if isinstance(p.rate, Rate)]
             axes.plot(points, efficiencies[name], "o", color=colour)
@@ -107,7 +109,7 @@ def roc(curves: Mapping[str, Roc], thresholds: Thresholds, efficiencies: Mapping
             ylabel="signal efficiency",
             ylim=(0, 1),
         )
-        axes.legend(loc="upper left")
+        figure.legend(loc="outside upper center", ncols=3)
     return out[0]
 
 
@@ -148,7 +150,8 @@ def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label
         for number, (detector, by) in enumerate(rows.items()):
             where = [signals.index(s) + (number - (len(rows) - 1) / 2) * width for s in by]
             axes.bar(where, [v for v, _ in by.values()], width, yerr=[e for _, e in by.values()], label=detector)
-        axes.set_xticks(range(len(signals)), signals)
+        crowded = {"rotation": 30, "ha": "right"} if len(signals) > 5 else {}
+        axes.set_xticks(range(len(signals)), signals, **crowded)
         axes.tick_params(axis="x", which="minor", bottom=False, top=False)
         axes.set(ylabel=label, xlabel=stage)
         figure.legend(loc="outside upper center", ncols=2)
