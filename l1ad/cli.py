@@ -104,7 +104,10 @@ def _events_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -
 
 
 def _generate(chosen: argparse.Namespace) -> None:
-    from l1ad.events.generation.commands import generate
+    try:
+        from l1ad.events.generation.commands import generate
+    except ModuleNotFoundError as error:
+        raise ImportError(f"{error.name} must be installed to generate events; pip install 'l1ad[generate]'") from error
 
     for line in generate(chosen.plan, chosen.out, chosen.work, chosen.scale, chosen.workers):
         print(line)

@@ -1,4 +1,5 @@
 import re
+import sys
 
 import h5py
 import numpy as np
@@ -99,6 +100,15 @@ def test_generate_refuses_what_is_wrong_at_once(here, fails):
     )
     assert "no.toml" in fails("generate", "no.toml", *folders)
     assert sorted(path.name for path in here.iterdir()) == ["plan.toml"]
+
+
+def test_what_generates_may_be_missing(here, fails, monkeypatch):
+    (here / "plan.toml").write_text(PLAN)
+    for name in [name for name in sys.modules if name.startswith("l1ad.events.") and "store" not in name]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setitem(sys.modules, "numba", None)
+    message = fails("generate", "plan.toml", "--out", "out", "--work", "work")
+    assert message == "numba must be installed to generate events; pip install 'l1ad[generate]'"
 
 
 def test_generate(here, capsys, require):

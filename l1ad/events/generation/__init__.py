@@ -2,7 +2,8 @@
 
 Needs the extra ``generate``; reading events does not.
 
-A crossing is ``Poisson(mu p_j)`` collisions of *each* class j: class 0 is soft QCD below the pT-hat edge,
-drawn from a big pool with random rotations; the others are rare and come from stocks of which each
-collision is used once.  `stitching` weights such crossings, `pythia` makes the collisions, `crossings` adds them up.
+A crossing is ``Poisson(mu p_j)`` collisions of *each* class j: class 0 is soft QCD below the pT-hat edge, drawn from a
+big pool; the others are rare and used in turn.  `processes` names the classes and signals, `pythia` makes their
+collisions and keeps them, `crossings` adds them up, `stitching` and `thinning` weight the crossings, `plan` makes files.
+`adc2021` and what it imports make files like those of the ADC2021 challenge, with a response of their own.
 """

@@ -48,8 +48,8 @@ class TriggerResponse:
     jet_min_gev: float = 4.5  # tuned: storage and the medians of soft jets
     eg_seed_gev: float = 2.0  # Layer 2 e/gamma seed threshold (CMS-TDR-012)
     eg_min_gev: float = 2.0  # tuned: storage
-    eg_hadron_ratio: float = 0.2  # tuned: H/E of the 3x3 cluster
-    eg_core_share: float = 0.6  # tuned: seed tower over 3x3 cluster
+    eg_hadron_ratio: float = 0.2  # tuned on single e/gamma rates: H/E of the 3x3 cluster
+    eg_core_share: float = 0.6  # tuned on single e/gamma rates: seed tower over 3x3 cluster
     eg_iso_ratio: float = 0.15  # tuned: surrounding energy allowed per cluster energy ...
     eg_iso_gev: float = 6.0  # ... plus this much (tuned)
     tau_min_gev: float = 14.0  # tuned: storage
