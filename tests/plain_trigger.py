@@ -11,7 +11,6 @@ from l1ad.events.response.geometry import (
     ETA_CENTRES,
     ETA_EDGES,
     GEV_PER_CODE,
-    HALF_TOWER,
     MUON_ETA_LSB,
     MUON_PHI_CODES,
     N_ETA,
@@ -119,7 +118,7 @@ def find_objects(towers, muons, response):
             "owner": at.event,
             "tie": _ORDER[at.row * N_PHI + at.column].astype(np.int64),
             "eta": eta_codes[at.row],
-            "phi": at.column * HALF_TOWER + 1,
+            "phi": at.column * 2 + 1,
         }
 
     # jets: 9x9 towers around a local maximum, less the three quietest of the four strips around it

@@ -18,7 +18,6 @@ ETA_CENTRES: Floats = 0.5 * (ETA_EDGES[1:] + ETA_EDGES[:-1])
 CENTRAL = slice(12, 68)  # |eta| < 3
 N_TOWERS = N_ETA * N_PHI
 N_CELLS = 2 * N_TOWERS  # layer 0 is ECAL, layer 1 is HCAL
-HALF_TOWER = 2  # a tower is two codes of 2 pi / 144
 CALO_ETA_LSB = 0.0435
 CALO_PHI_CODES = 144
 MUON_ETA_LSB = 0.010875
