@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from l1ad.events.generation.crossings import Detector, crossings
 from l1ad.events.generation.processes import PHOTON_EDGES_GEV, QCD_EDGES_GEV, SIGNALS, Process, rare, soft
-from l1ad.events.generation.pythia import CHUNK, ENERGY_GEV, Warehouse, derived_seed
+from l1ad.events.generation.pythia import CHUNK, ENERGY_GEV, Stock, Warehouse, derived_seed
 from l1ad.events.generation.stitching import draw_counts, stitched_weights
 from l1ad.events.generation.thinning import Thinning, kept, tails
 from l1ad.events.menu import decide, load_menu
@@ -286,23 +286,26 @@ class _Making:
             **self.content.record,
         }
 
-    def batches(self, soft_above: float, workers: int, most: int | None = None) -> Iterator[Events]:
+    def stocks(self) -> list[Stock]:
+        """Collisions of each class, soft first, and of a signal, last."""
+        pool = self.plan.files[self.name].pool
+        return [self.house.stock(process, n, pool) for process, n in _sizes(self.plan, self.name, self.content.counts)]
+
+    def batches(self, stocks: list[Stock], workers: int, most: int | None = None) -> Iterator[Events]:
         """The crossings, or the first `most` of them."""
         plan, content, file = self.plan, self.content, self.plan.files[self.name]
         schema = load_schema(plan.schema)
         menu = load_menu(plan.menu) if plan.menu else None
         rng = np.random.default_rng(derived_seed(plan.seed, self.name, "soft"))
-        every = np.column_stack([rng.poisson(content.mu * (1 - soft_above)), content.counts])
+        every = np.column_stack([rng.poisson(content.mu * (1 - _above_edge(stocks))), content.counts])
         marked = np.where(content.forced >= 0, content.forced + 1, -1)  # the first stock is the soft one
         if isinstance(file, Signal):
             every = np.column_stack([every, np.ones(len(every), np.int64)])
             marked = np.full(len(every), every.shape[1] - 1)
-        stocks = [
-            self.house.stock(process, n, file.pool).collisions for process, n in _sizes(plan, self.name, content.counts)
-        ]
         start = 0
         seed = derived_seed(plan.seed, self.name, "crossings")
-        for found in crossings(stocks, every[:most], Detector(), seed, marked[:most], workers):
+        collisions = [stock.collisions for stock in stocks]
+        for found in crossings(collisions, every[:most], Detector(), seed, marked[:most], workers):
             rows = slice(start, start + len(found.collision))
             start = rows.stop
             columns = {name: found.columns[name].astype(c.dtype) for name, (_, c) in schema.columns().items()}
@@ -328,15 +331,15 @@ def _write(making: _Making, path: Path, taken: NDArray[np.uint64], workers: int)
         with EventFile(path) as old:
             if old.attrs.get("made_from") == making.made_from(taken):
                 return np.concatenate([event_hash(chunk) for chunk in old.chunks()])
-    stock = making.house.stock(plan.soft, plan.pools[file.pool]["soft"], file.pool)
-    soft_above = 1 - len(stock.collisions) / stock.generated
+    stocks = making.stocks()
+    record = making.record(_above_edge(stocks), taken)
     hashes = []
-    thin = _thinning(making, soft_above, workers)
+    thin = _thinning(making, stocks, workers)
     with (
-        EventWriter(path, load_schema(plan.schema), making.record(soft_above, taken), archive=plan.archive) as out,
+        EventWriter(path, load_schema(plan.schema), record, archive=plan.archive) as out,
         task(making.name, len(making.content.mu)) as progress,
     ):
-        for events in making.batches(soft_above, workers):
+        for events in making.batches(stocks, workers):
             left = thin(events)
             found = event_hash(left)
             if isinstance(file, ZeroBias) and len(taken):  # which is long, and sorted once
@@ -348,13 +351,18 @@ def _write(making: _Making, path: Path, taken: NDArray[np.uint64], workers: int)
     return np.concatenate(hashes)
 
 
-def _thinning(making: _Making, soft_above: float, workers: int) -> Callable[[Events], Events]:
+def _above_edge(stocks: list[Stock]) -> float:
+    """Share of the soft collisions that was dropped."""
+    return 1 - len(stocks[0].collisions) / stocks[0].generated
+
+
+def _thinning(making: _Making, stocks: list[Stock], workers: int) -> Callable[[Events], Events]:
     """What leaves out crossings of the bulk: nothing, if the plan says so."""
     file = making.plan.files[making.name]
     if not isinstance(file, Stitched) or file.thin.floor == 1:
         return lambda events: events
     most = min(file.plain, PILOT)
-    shares = tails(concatenate(making.batches(soft_above, workers, most)))
+    shares = tails(concatenate(making.batches(stocks, workers, most)))
     rng = np.random.default_rng(derived_seed(making.plan.seed, making.name, "thinning"))
     thinning = file.thin
 
