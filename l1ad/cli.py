@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,12 +21,19 @@ STEPS = ("train", "convert", "build", "emulate", "compare", "rate", "report")
 _HELP = {
     "run": "all of a study, resuming where it stopped",
     "train": "train the models of a STUDY",
-    "convert": "trained models to integer networks: a STUDY, or MODEL.h5 with --out",
+    "convert": "trained models of a STUDY to integer networks",
     "build": "firmware projects: a STUDY, or NETWORK.json with --out",
     "emulate": "scores of events: a STUDY, or NETWORK.json with --events and --out",
-    "compare": "QKeras = reference = C simulation: a STUDY, or NETWORK.json with --project",
+    "compare": "QKeras = reference = C simulation: a STUDY, or NETWORK.json --against a project or recorded scores",
     "rate": "thresholds, rates and efficiencies of a STUDY",
     "report": "resources and report.html of a STUDY",
+}
+_FILE_HELP = {
+    "import": "an hls4ml PROJECT (a folder) or a QKeras MODEL.h5 to an integer network",
+    "verify": "prove what can overflow in NETWORK.json, with witnesses: a certificate",
+    "minimise": "drop what NETWORK.json provably does not need, and prove that nothing changes",
+    "lint": "what is likely to go wrong: a PROJECT, NETWORK.json or STUDY.toml",
+    "fuzz": "random networks through every executor; disagreements are shrunk and saved",
 }
 _EVENTS_HELP = {
     "generate": "simulate events: a PLAN such as configs/events/sample.toml (needs l1ad[generate])",
@@ -34,15 +41,15 @@ _EVENTS_HELP = {
     "show": "what an event file holds",
 }
 _OPTIONS = {
-    "convert": ("--out",),
     "build": ("--out",),
     "emulate": ("--events", "--out"),
-    "compare": ("--project",),
+    "compare": ("--against", "--events"),
 }
+_OPTIONAL = {("compare", "--events")}
 _OPTION_HELP = {
     "--out": "where to write, when the source is no study",
     "--events": "event file to score, when the source is no study",
-    "--project": "firmware project to simulate, when the source is no study",
+    "--against": "hls4ml project to simulate, or scores that `emulate` recorded, when the source is no study",
 }
 _BUILT_IN = (ValueError, TypeError, OSError, RuntimeError, ImportError)
 _OURS = (UnsupportedError, ToolNotFoundError, MismatchError)
@@ -62,25 +69,90 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sub.add_argument("source", type=Path, help="STUDY.toml" + (" or a file" if verb in _OPTIONS else ""))
         for option in _OPTIONS.get(verb, ()):
             sub.add_argument(option, type=Path, metavar="PATH", help=_OPTION_HELP[option])
+    _file_parsers(verbs)
     _events_parser(verbs)
     chosen = parser.parse_args(arguments)
     try:
         if chosen.verb == "events":
             _EVENTS[chosen.action](chosen)
+        elif chosen.verb in _FILE_HELP:
+            _print(_file_lines(chosen))
         elif chosen.source.suffix == ".toml":
             _refuse_options(chosen)
             _study(chosen.verb, chosen.source)
         elif chosen.verb in _OPTIONS:
-            _file(chosen)
+            _print(_network_lines(chosen))
         else:
-            raise ValueError(f"l1ad {chosen.verb} takes a study, a .toml file, not {str(chosen.source)!r}")
+            files = "; `l1ad import` takes models and projects" if chosen.verb == "convert" else ""
+            raise ValueError(f"l1ad {chosen.verb} takes a study, a .toml file, not {str(chosen.source)!r}{files}")
+    except BrokenPipeError:  # whoever read the lines, such as `head`, wants no more
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
     except (*_BUILT_IN, *_OURS) as error:
-        print(f"l1ad: error: {error}", file=sys.stderr)
+        lines = (line.strip() for line in str(error).splitlines())
+        print(f"l1ad: error: {' | '.join(line for line in lines if line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("l1ad: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
     return 0
+
+
+def _file_parsers(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    subs = {verb: verbs.add_parser(verb, help=text, description=text) for verb, text in _FILE_HELP.items()}
+    network = "network, as import and convert write it"
+    for verb, name, text in (
+        ("import", "SOURCE", "folder of an hls4ml project, or QKeras model, an .h5 file"),
+        ("verify", "NETWORK.json", network),
+        ("minimise", "NETWORK.json", network),
+        ("lint", "SOURCE", "PROJECT, NETWORK.json or STUDY.toml"),
+    ):
+        subs[verb].add_argument("source", type=Path, metavar=name, help=text)
+    columns = "what the inputs are: SCHEMA or SCHEMA/SELECTION, such as cms_run3/axol1tl"
+    for verb, text in (("import", columns), ("lint", f"for a project, {columns}")):
+        subs[verb].add_argument("--columns", metavar="NAME", help=text)
+    for verb in ("import", "verify", "minimise"):
+        subs[verb].add_argument("--out", type=Path, required=True, metavar="PATH", help="file to write")
+    subs["verify"].add_argument("--events", type=Path, metavar="PATH", help="also over the ranges of an event file")
+    subs["fuzz"].add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where disagreements are saved")
+    subs["fuzz"].add_argument("--networks", type=int, default=20, metavar="N", help="how many, by default 20")
+    subs["fuzz"].add_argument("--seed", type=int, default=0, metavar="N", help="of the networks, by default 0")
+
+
+def _print(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line)
+
+
+def _file_lines(chosen: argparse.Namespace) -> Iterable[str]:
+    from l1ad import verbs
+
+    match chosen.verb:
+        case "import":
+            return verbs.import_source(chosen.source, chosen.out, chosen.columns)
+        case "verify":
+            return verbs.verify(chosen.source, chosen.out, chosen.events)
+        case "minimise":
+            return verbs.minimise(chosen.source, chosen.out)
+        case "lint":
+            return verbs.lint(chosen.source, chosen.columns)
+        case _:
+            return verbs.fuzz(chosen.out, chosen.networks, chosen.seed)
+
+
+def _network_lines(chosen: argparse.Namespace) -> Iterable[str]:
+    for option in _OPTIONS[chosen.verb]:
+        if getattr(chosen, option[2:]) is None and (chosen.verb, option) not in _OPTIONAL:
+            raise ValueError(f"l1ad {chosen.verb} of a file needs {option} PATH; or give it a study, a .toml file")
+    from l1ad import verbs
+
+    match chosen.verb:
+        case "build":
+            return verbs.build(chosen.source, chosen.out)
+        case "emulate":
+            return verbs.emulate(chosen.source, chosen.events, chosen.out)
+        case _:
+            return verbs.compare(chosen.source, chosen.against, chosen.events)
 
 
 def _events_parser(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -164,39 +236,6 @@ def _conclude(run: Run) -> None:
 
     for line in summary(run):
         print(line)
-
-
-def _file(chosen: argparse.Namespace) -> None:
-    for option in _OPTIONS[chosen.verb]:
-        if getattr(chosen, option[2:]) is None:
-            raise ValueError(f"l1ad {chosen.verb} of a file needs {option} PATH; or give it a study, a .toml file")
-    if chosen.verb == "convert":
-        from l1ad.convert.from_qkeras import convert
-        from l1ad.models.keras import load_model
-
-        network = convert(load_model(chosen.source))
-        network.save(chosen.out)
-        print(f"{chosen.out}: network {network.digest[:12]}, score {network.score.out}")
-        return
-    from l1ad.network import Network
-
-    network = Network.load(chosen.source)
-    match chosen.verb:
-        case "build":
-            from l1ad.compare import corners
-            from l1ad.hardware.hls import write_project
-            from l1ad.hardware.target import Target
-
-            print(f"{write_project(network, chosen.out, Target(), corners(network))}: Vitis HLS project")
-        case "emulate":
-            from l1ad.study.pipeline import emulate_file
-
-            print(f"{chosen.out}: {emulate_file(network, chosen.events, chosen.out)} scores")
-        case "compare":
-            from l1ad.study.agreement import compare_csim
-            from l1ad.study.samples import random_inputs
-
-            print(compare_csim(network, chosen.project, random_inputs(network)).require())
 
 
 if __name__ == "__main__":

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from l1ad.errors import MismatchError
 from l1ad.fixed import Raw
-from l1ad.network import Dense, Network
+from l1ad.network import Network
+from l1ad.operations import Convolution, Dense
 
 FLOAT32_BITS = 24
 """Integers of up to so many bits are exact in float32, and so are sums that stay below."""
@@ -130,17 +131,25 @@ def agree(
     return Agreement(left, right, n_events, int(wrong.sum()), len(common), first)
 
 
+def merge(parts: list[Agreement]) -> Agreement:
+    """One agreement out of several between the same executors."""
+    one = parts[0]
+    first = next((part.first for part in parts if part.first), None)
+    n_events, n_mismatches = sum(p.n_events for p in parts), sum(p.n_mismatches for p in parts)
+    return Agreement(one.left, one.right, n_events, n_mismatches, one.operations, first)
+
+
 def raw_of(network: Network, values: Mapping[str, npt.NDArray[np.float64]]) -> dict[str, npt.NDArray[np.float64]]:
     """Values as raw numbers, in float64: exact, because only the binary point moves."""
     return {name: value / network[name].out.lsb for name, value in values.items()}
 
 
 def accumulator_bits(network: Network) -> dict[str, int]:
-    """Bits, without sign, that bound every partial sum of each dense layer, in any order, over admissible inputs."""
+    """Bits, without sign, that bound every partial sum of each layer with weights, in any order."""
     return {
         o.name: network.flows[o.name].accumulator.width - network.flows[o.name].accumulator.signed
         for o in network.operations
-        if isinstance(o, Dense)
+        if isinstance(o, Dense | Convolution)
     }
 
 
@@ -175,3 +184,19 @@ def corners(network: Network) -> Raw:
         np.fill_diagonal(alone, extreme)
         rows.extend(alone)
     return np.array(rows)
+
+
+def random_inputs(network: Network, n_events: int) -> Raw:
+    """Corners, then random inputs: half of them uniform in each column's range, half mostly small as events are.
+
+    The seed is fixed.
+
+    Returns
+    -------
+    int64 array, shape (n_events + number of corners, n_columns)
+    """
+    chance, low, high = np.random.default_rng(0), network.input.low, network.input.high
+    uniform = chance.integers(low, high, (n_events - n_events // 2, len(low)), endpoint=True)
+    spread = np.clip(chance.exponential(0.05, (n_events // 2, len(low))) * (high - low), 0, 2.0**62).astype(np.int64)
+    small = np.clip(np.where(chance.random(spread.shape) < 0.5, spread, -spread), low, high)
+    return np.concatenate([corners(network), uniform, small])

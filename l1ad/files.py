@@ -18,9 +18,11 @@ def replacing(path: str | Path) -> Iterator[Path]:
     Raises
     ------
     OSError
-        If the folder cannot be made or written to; the message names it.
+        If `path` is a folder, or its folder cannot be made or written to; the message names it.
     """
     final = Path(path)
+    if final.is_dir():
+        raise IsADirectoryError(f"{final}: must be a file to write, not a folder; name a file in it")
     aside = final.with_name(f".{final.name}.{os.getpid()}.part")
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
@@ -56,3 +58,8 @@ def file_digest(path: str | Path) -> str:
     """SHA-256 (hexadecimal) of a file's bytes."""
     with Path(path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def cache_folder() -> Path:
+    """Where compiled programs are kept from one run to the next: ``$XDG_CACHE_HOME/l1ad``, or ``~/.cache/l1ad``."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "l1ad"

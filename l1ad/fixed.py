@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 import numpy as np
@@ -150,6 +152,34 @@ def cast(raw: npt.ArrayLike, frac: int, to: FixedPoint) -> Raw:
     if to.overflow == "SAT_ZERO":
         return np.where((x < to.min_raw) | (x > to.max_raw), 0, x)
     return np.clip(x, to.min_raw, to.max_raw)
+
+
+def from_float(values: npt.ArrayLike, to: FixedPoint) -> Raw:
+    """Raw numbers of `to` that C++ makes of doubles: rounded and overflowing as its modes say.
+
+    Parameters
+    ----------
+    values : float array_like, any shape
+    to : FixedPoint
+
+    Returns
+    -------
+    int64 array, shape of `values`
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite, or so large that its integer needs more than 63 bits.
+    """
+    given = np.asarray(values, np.float64)
+    if not np.isfinite(given).all():
+        raise ValueError(f"numbers must be finite to become {to}")
+    # two bits below the last are enough to round by, the lower of them set if anything is below it
+    exact = [Fraction(value) * Fraction(2) ** (to.frac + 2) for value in given.ravel().tolist()]
+    if any(abs(value) >= 1 << (MAX_BITS - 1) for value in exact):
+        raise ValueError(f"numbers must need at most {MAX_BITS} bits to become {to}, not {np.abs(given).max()}")
+    kept = [floor(value) | (value.denominator != 1) for value in exact]
+    return cast(np.array(kept, np.int64).reshape(given.shape), to.frac + 2, to)
 
 
 def _round(x: Raw, shift: int, rounding: str) -> Raw:

@@ -1,23 +1,4 @@
-"""The quantised network: a straight-line program over integers, from trigger integers to the anomaly score.
-
-Specification
--------------
-A `Network` is a tuple of operations.  Each has a `name`, the names of the operations it reads, and `out`, the
-`FixedPoint` type of its elements.  The first is the only `Input`; the last has one element, the score.  An
-operation computes the formula below *exactly*, in integers, and ends in one `fixed.cast` to `out`; nothing
-else loses bits.  With ``v(x)`` the value ``raw * 2**-frac`` of an element:
-
-==================  ==========================================================================================
-`Input`             the trigger's hardware integers, one per column, each within ``low .. high`` (raw); no cast
-`Rescale`           ``(v(x_i) - v(offset_i)) * 2**-shift_i``; `offset` is raw, in the type of `x`
-`Dense`             ``sum_i v(x_i) * v(weight_ij) + v(bias_j)``
-`Subtract`          ``v(x_i) - v(y_i)``
-`Mask`              ``v(x_i)`` where ``raw(by[index_i]) != 0``, else 0: absent objects do not count
-`SumOfSquares`      ``sum_i v(x_i) ** 2``
-==================  ==========================================================================================
-
-There is no ReLU operation: a cast to an unsigned saturating type sends negative values to 0, which *is* ReLU
-followed by quantisation.
+"""The quantised network: a verified program of `operations`, from trigger integers to the anomaly score.
 
 On construction a network is verified: names resolve backwards, every operation is read, shapes fit, weights lie
 in their types, and no exact intermediate over the admissible inputs exceeds 63 bits.  High score = anomalous.
@@ -40,79 +21,26 @@ import numpy.typing as npt
 
 from l1ad.files import digest, write_text
 from l1ad.fixed import MAX_BITS, FixedPoint, Raw, cast
+from l1ad.operations import (
+    KINDS,
+    MERGES,
+    Affine,
+    Cast,
+    Convolution,
+    Dense,
+    Dot,
+    Input,
+    Lookup,
+    Mask,
+    Merge,
+    Operation,
+    reads,
+)
 
-FORMAT = "l1ad-network/1"
+FORMAT = "l1ad-network/2"
+MAX_TABLE_BITS = 20
 Integers = npt.NDArray[np.object_]
 """Python integers of any size, for ranges."""
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Input:
-    """Trigger integers.  `columns`: names; `low`, `high`: admissible raw range of each, shape (n,)."""
-
-    name: str
-    columns: tuple[str, ...]
-    low: Raw
-    high: Raw
-    out: FixedPoint
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Rescale:
-    """``(x - offset) * 2**-shift``.  `offset`: raw in the type of `x`; `shift`: integers; both shape (n,)."""
-
-    name: str
-    x: str
-    offset: Raw
-    shift: Raw
-    out: FixedPoint
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Dense:
-    """``x @ weight + bias``.  `weight`: raw, shape (n_in, n_out); `bias`: raw, shape (n_out,)."""
-
-    name: str
-    x: str
-    weight: Raw
-    weight_type: FixedPoint
-    bias: Raw
-    bias_type: FixedPoint
-    out: FixedPoint
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Subtract:
-    """``x - y``, element by element."""
-
-    name: str
-    x: str
-    y: str
-    out: FixedPoint
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class Mask:
-    """``x_i`` where element ``index_i`` of `by` is not 0, else 0.  `index`: integers, shape (n,)."""
-
-    name: str
-    x: str
-    by: str
-    index: Raw
-    out: FixedPoint
-
-
-@dataclass(frozen=True, eq=False, slots=True)
-class SumOfSquares:
-    """``sum_i x_i ** 2``, one element."""
-
-    name: str
-    x: str
-    out: FixedPoint
-
-
-Operation = Input | Rescale | Dense | Subtract | Mask | SumOfSquares
-_OPERATIONS = {kind.__name__: kind for kind in (Input, Rescale, Dense, Subtract, Mask, SumOfSquares)}
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -191,13 +119,19 @@ class Network:
 
         Raises
         ------
-        ValueError
-            If the file is no network, or its content does not match its digest; the text names the file.
+        OSError, ValueError
+            If there is no such file, it is no network, or its content does not match its digest; the text names it.
         """
         try:
-            document = json.loads(Path(path).read_text(encoding="utf-8"))
+            text = Path(path).read_bytes()
+        except OSError as error:
+            raise OSError(
+                f"network must be a readable file, not {str(path)!r} ({error.strerror}); `l1ad import` makes one"
+            ) from error
+        try:
+            document = json.loads(text.decode("utf-8"))
             if not isinstance(document, dict) or document.get("format") != FORMAT:
-                raise ValueError(f"format must be {FORMAT!r}")
+                raise ValueError(f"format must be {FORMAT!r}{_said(document)}; convert or import the model again")
             network = cls(tuple(_from_json(entry) for entry in document["operations"]))
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise ValueError(f"{path}: not a network file: {error}") from error
@@ -209,14 +143,25 @@ class Network:
         return network
 
 
-def aligned(operation: Rescale | Dense | Subtract, network: Network | Mapping[str, Operation]) -> int:
-    """Fractional bits in which the exact result of `operation` is an integer."""
+def _said(document: Any) -> str:
+    """The format that a file claims, if it claims one."""
+    claimed = document.get("format") if isinstance(document, dict) else None
+    return f", not {claimed!r:.40}" if claimed else ""
+
+
+def aligned(operation: Affine | Dense | Convolution | Merge | Dot, network: Network | Mapping[str, Operation]) -> int:
+    """Fractional bits in which the terms of `operation`, before any cast, are integers."""
     match operation:
-        case Rescale(x=x, shift=shift):
-            return network[x].out.frac + int(shift.max())
-        case Dense(x=x, weight_type=weight_type, bias_type=bias_type):
+        case Affine(x=x, scale_type=scale_type, bias_type=bias_type):
+            return max(network[x].out.frac + scale_type.frac, bias_type.frac)
+        case (
+            Dense(x=x, weight_type=weight_type, bias_type=bias_type)
+            | Convolution(x=x, weight_type=weight_type, bias_type=bias_type)
+        ):
             return max(network[x].out.frac + weight_type.frac, bias_type.frac)
-        case Subtract(x=x, y=y):
+        case Merge(how="multiply", x=x, y=y) | Dot(x=x, y=y):
+            return network[x].out.frac + network[y].out.frac
+        case Merge(x=x, y=y):
             return max(network[x].out.frac, network[y].out.frac)
 
 
@@ -246,11 +191,11 @@ def verify(operations: tuple[Operation, ...]) -> dict[str, Flow]:
             raise ValueError(f"{where}: name must be unique")
         if isinstance(operation, Input) and known:
             raise ValueError(f"{where}: only the first operation may be an Input")
-        for source in _reads(operation):
+        for source in reads(operation):
             if source not in known:
                 raise ValueError(f"{where}: reads {source!r}, which no earlier operation is called")
             unread.discard(source)
-        flows[operation.name] = _flow(operation, known, flows, where)
+        flows[operation.name] = flow(operation, known, flows)
         known[operation.name] = operation
         unread.add(operation.name)
     if unread != {operations[-1].name}:
@@ -263,94 +208,213 @@ def verify(operations: tuple[Operation, ...]) -> dict[str, Flow]:
     return flows
 
 
-def _reads(operation: Operation) -> tuple[str, ...]:
-    return tuple(getattr(operation, key) for key in ("x", "y", "by") if hasattr(operation, key))
-
-
-def _flow(operation: Operation, known: Mapping[str, Operation], flows: Mapping[str, Flow], where: str) -> Flow:
-    """Exact range before the cast (`low`, `high`), range of partial sums, and range after the cast."""
-    partial: tuple[Integers, Integers] | None = None
+def flow(operation: Operation, known: Mapping[str, Operation], flows: Mapping[str, Flow]) -> Flow:
+    """Ranges of one operation, given the operations before it and theirs; raises as `verify` does."""
+    where = f"operation {operation.name!r}"
     match operation:
         case Input(columns=columns, low=low_raw, high=high_raw, out=out):
             _shape(where, "low", low_raw, (len(columns),))
             _shape(where, "high", high_raw, (len(columns),))
-            low, high, frac = _exact(low_raw), _exact(high_raw), out.frac
-            for column, lowest, highest in zip(columns, low, high, strict=True):
+            for column, lowest, highest in zip(columns, low_raw, high_raw, strict=True):
                 if not out.min_raw <= lowest <= highest <= out.max_raw:
                     raise ValueError(
                         f"{where}: range of column {column!r} must lie in {out}, not {lowest} .. {highest}"
                     )
-        case Rescale(x=x, offset=offset, shift=shift):
-            _shape(where, "offset", offset, (flows[x].size,))
-            _shape(where, "shift", shift, (flows[x].size,))
-            if np.abs(shift).max() > MAX_BITS:
-                raise ValueError(f"{where}: shift must be between -{MAX_BITS} and {MAX_BITS}, not {shift.tolist()}")
+            return _ended(operation, (exact(low_raw), exact(high_raw)), out.frac, where)
+        case Affine(x=x, scale=scale, scale_type=scale_type, bias=bias, bias_type=bias_type):
+            for what, array, kind in (("scale", scale, scale_type), ("bias", bias, bias_type)):
+                _shape(where, what, array, (flows[x].size,))
+                _inside(where, what, array, kind)
             frac = aligned(operation, known)
-            up = _exact(int(shift.max()) - shift)
-            low = (flows[x].low - _exact(offset)) << up
-            high = (flows[x].high - _exact(offset)) << up
-        case Dense(x=x, weight=weight, weight_type=weight_type, bias=bias, bias_type=bias_type):
+            factor = exact(scale) * _unit(frac - known[x].out.frac - scale_type.frac)
+            low, high = _ends(flows[x].low * factor, flows[x].high * factor)
+            constant = exact(bias) * _unit(frac - bias_type.frac)
+            return _ended(operation, (low + constant, high + constant), frac, where)
+        case Dense(x=x, weight=weight, bias=bias):
             if weight.ndim != 2:
                 raise ValueError(f"{where}: weight must have 2 dimensions, not shape {weight.shape}")
             _shape(where, "weight", weight, (flows[x].size, weight.shape[1]))
-            _shape(where, "bias", bias, (weight.shape[1],))
-            _inside(where, "weight", weight, weight_type)
-            _inside(where, "bias", bias, bias_type)
+            low, high = flows[x].low[None, :, None], flows[x].high[None, :, None]
+            return _summed(operation, low, high, weight, bias, known, where)
+        case Convolution(x=x, weight=weight, bias=bias):
+            _check_image(operation, flows[x].size, where)
+            windows = operation.windows()
+            low, high = (np.append(end, 0)[windows][:, :, None] for end in (flows[x].low, flows[x].high))
+            matrix = weight.reshape(windows.shape[1], -1)
+            return _summed(operation, low, high, matrix, bias, known, where)
+        case Merge(how=how, x=x, y=y):
+            if how not in MERGES:
+                raise ValueError(f"{where}: how must be one of {MERGES}, not {how!r}")
+            _same_size(where, flows[x], flows[y])
             frac = aligned(operation, known)
-            scale = _exact(weight) * (1 << (frac - known[x].out.frac - weight_type.frac))
-            constant = _exact(bias) * (1 << (frac - bias_type.frac))
-            ends = np.stack([flows[x].low[:, None] * scale, flows[x].high[:, None] * scale])
-            low, high = ends.min(0).sum(0) + constant, ends.max(0).sum(0) + constant
-            partial = (
-                np.minimum(ends.min(0), 0).sum(0) + np.minimum(constant, 0),
-                np.maximum(ends.max(0), 0).sum(0) + np.maximum(constant, 0),
-            )
-        case Subtract(x=x, y=y):
-            if flows[x].size != flows[y].size:
-                raise ValueError(f"{where}: operands must be of one size, not {flows[x].size} and {flows[y].size}")
-            frac = aligned(operation, known)
-            scale_x, scale_y = 1 << (frac - known[x].out.frac), 1 << (frac - known[y].out.frac)
-            low = flows[x].low * scale_x - flows[y].high * scale_y
-            high = flows[x].high * scale_x - flows[y].low * scale_y
+            return _ended(operation, _merged(how, x, y, known, flows, frac), frac, where)
         case Mask(x=x, by=by, index=index):
             _shape(where, "index", index, (flows[x].size,))
             if index.min() < 0 or index.max() >= flows[by].size:
                 raise ValueError(f"{where}: index must be between 0 and {flows[by].size - 1}, not {index.tolist()}")
-            frac = known[x].out.frac
-            low, high = np.minimum(flows[x].low, 0), np.maximum(flows[x].high, 0)
-        case SumOfSquares(x=x):
-            frac = 2 * known[x].out.frac
-            ends = np.stack([flows[x].low ** 2, flows[x].high ** 2])
-            spans_zero = (flows[x].low <= 0) & (flows[x].high >= 0)
-            low = np.array([np.where(spans_zero, 0, ends.min(0)).sum()], object)
-            high = np.array([ends.max(0).sum()], object)
-            partial = (np.minimum(low, 0), high)
+            reach = np.minimum(flows[x].low, 0), np.maximum(flows[x].high, 0)
+            return _ended(operation, reach, known[x].out.frac, where)
+        case Dot(x=x, y=y, product=product):
+            _same_size(where, flows[x], flows[y])
+            frac = aligned(operation, known)
+            low, high = _products(x, y, flows)
+            if product is not None:
+                _check_bits(low, high, where)
+                low, high, frac = *cast_range(low, high, frac, product, where), product.frac
+            partial = np.minimum(low, 0).sum(keepdims=True), np.maximum(high, 0).sum(keepdims=True)
+            return _ended(operation, (low.sum(keepdims=True), high.sum(keepdims=True)), frac, where, partial)
+        case Cast(x=x):
+            return _ended(operation, (flows[x].low, flows[x].high), known[x].out.frac, where)
+        case Lookup(x=x, table=table, out=out):
+            source = known[x].out
+            if source.width > MAX_TABLE_BITS:
+                raise ValueError(f"{where}: tables have at most {MAX_TABLE_BITS} bits of input, not {source.width}")
+            _shape(where, "table", table, (source.max_raw - source.min_raw + 1,))
+            _inside(where, "table", table, out)
+            reached = [
+                table[int(lowest) - source.min_raw : int(highest) - source.min_raw + 1]
+                for lowest, highest in zip(flows[x].low, flows[x].high, strict=True)
+            ]
+            reach = exact(np.array([r.min() for r in reached])), exact(np.array([r.max() for r in reached]))
+            return _ended(operation, reach, out.frac, where)
         case _:
             raise TypeError(f"{where}: unknown operation {type(operation).__name__}")
-    reach = partial or (low, high)
-    lowest, highest = int(min(reach[0])), int(max(reach[1]))
+
+
+def _summed(
+    operation: Dense | Convolution,
+    low: Integers,
+    high: Integers,
+    weight: Raw,
+    bias: Raw,
+    known: Mapping[str, Operation],
+    where: str,
+) -> Flow:
+    """Flow of windows times filters: ranges of the inputs, shape (windows, n, 1); `weight`, shape (n, filters)."""
+    _shape(where, "bias", bias, (weight.shape[1],))
+    _inside(where, "weight", weight, operation.weight_type)
+    _inside(where, "bias", bias, operation.bias_type)
+    frac = aligned(operation, known)
+    factor = exact(weight) * _unit(frac - known[operation.x].out.frac - operation.weight_type.frac)
+    terms = _ends(low * factor, high * factor)
+    constant = exact(bias) * _unit(frac - operation.bias_type.frac)
+    constants = constant, constant
+    if operation.product is not None:
+        _check_bits(*terms, where)
+        _check_bits(*constants, where)
+        terms = cast_range(terms[0], terms[1], frac, operation.product, where)
+        constants = cast_range(constant, constant, frac, operation.product, where)
+        frac = operation.product.frac
+    ends = [(t.sum(axis=1) + c).ravel() for t, c in zip(terms, constants, strict=True)]
+    lowest = (np.minimum(terms[0], 0).sum(axis=1) + np.minimum(constants[0], 0)).ravel()
+    highest = (np.maximum(terms[1], 0).sum(axis=1) + np.maximum(constants[1], 0)).ravel()
+    return _ended(operation, (ends[0], ends[1]), frac, where, (lowest, highest))
+
+
+def _check_image(operation: Convolution, size: int, where: str) -> None:
+    """Geometry of a convolution, before its windows are listed."""
+    for what, numbers, count, least in (
+        ("shape", operation.shape, 3, 1),
+        ("strides", operation.strides, 2, 1),
+        ("padding", operation.padding, 4, 0),
+    ):
+        if len(numbers) != count or any(type(n) is not int or n < least for n in numbers):
+            raise ValueError(f"{where}: {what} must be {count} integers of at least {least}, not {numbers}")
+    height, width, channels = operation.shape
+    if height * width * channels != size:
+        raise ValueError(f"{where}: shape {operation.shape} must have the {size} elements of {operation.x!r}")
+    kernel = operation.weight.shape
+    if operation.weight.ndim != 4:
+        raise ValueError(f"{where}: weight must have 4 dimensions, not shape {kernel}")
+    _shape(where, "weight", operation.weight, (*kernel[:2], channels, kernel[3]))
+    top, bottom, left, right = operation.padding
+    if kernel[0] > height + top + bottom or kernel[1] > width + left + right:
+        raise ValueError(f"{where}: kernel {kernel[:2]} must fit into the padded image of {operation.shape}")
+
+
+def _merged(
+    how: str, x: str, y: str, known: Mapping[str, Operation], flows: Mapping[str, Flow], frac: int
+) -> tuple[Integers, Integers]:
+    if how == "multiply":
+        return _products(x, y, flows)
+    (x_low, x_high), (y_low, y_high) = (
+        (flows[name].low * _unit(frac - known[name].out.frac), flows[name].high * _unit(frac - known[name].out.frac))
+        for name in (x, y)
+    )
+    match how:
+        case "add":
+            return x_low + y_low, x_high + y_high
+        case "subtract":
+            return x_low - y_high, x_high - y_low
+        case "maximum":
+            return np.maximum(x_low, y_low), np.maximum(x_high, y_high)
+        case _:
+            return np.minimum(x_low, y_low), np.minimum(x_high, y_high)
+
+
+def _products(x: str, y: str, flows: Mapping[str, Flow]) -> tuple[Integers, Integers]:
+    """Ranges of x_i * y_i; a square is never negative."""
+    a, b = flows[x], flows[y]
+    corners = np.stack([a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high])
+    if x != y:
+        return corners.min(axis=0), corners.max(axis=0)
+    spans_zero = (a.low <= 0) & (a.high >= 0)
+    return np.where(spans_zero, 0, np.minimum(a.low**2, a.high**2)), corners.max(axis=0)
+
+
+def _ended(
+    operation: Operation,
+    reach: tuple[Integers, Integers],
+    frac: int,
+    where: str,
+    partial: tuple[Integers, Integers] | None = None,
+) -> Flow:
+    """Flow of an operation whose exact result, and every partial sum of it, lie in the ranges given."""
+    lowest, highest = _check_bits(*(partial or reach), where)
+    if abs(frac) > MAX_BITS:
+        raise ValueError(f"{where}: exact result has {frac} fractional bits, beyond {MAX_BITS}; narrow its operands")
+    return Flow(FixedPoint.holding(lowest, highest, frac), *cast_range(*reach, frac, operation.out, where))
+
+
+def _check_bits(low: Integers, high: Integers, where: str) -> tuple[int, int]:
+    """Lowest and highest of exact integers, once they are known to fit."""
+    lowest, highest = int(low.min()), int(high.max())
     bits = max(lowest.bit_length(), highest.bit_length()) + 1
     if bits > MAX_BITS:
         raise ValueError(f"{where}: exact result needs {bits} bits, more than {MAX_BITS}; narrow its operands")
-    after_low, after_high = _cast_range(low, high, frac, operation.out, where)
-    return Flow(FixedPoint.holding(lowest, highest, frac), after_low, after_high)
+    return lowest, highest
 
 
-def _cast_range(low: Integers, high: Integers, frac: int, to: FixedPoint, where: str) -> tuple[Integers, Integers]:
+def cast_range(low: Integers, high: Integers, frac: int, to: FixedPoint, where: str) -> tuple[Integers, Integers]:
     """Range of the cast of any number between `low` and `high`."""
     unbounded = FixedPoint(MAX_BITS, to.frac, True, to.rounding, "SAT")
     try:
-        ends = [_exact(cast(end.astype(np.int64), frac, unbounded)) for end in (low, high)]
+        ends = [exact(cast(end.astype(np.int64), frac, unbounded)) for end in (low, high)]
     except OverflowError as error:
-        raise ValueError(f"{where}: {error}") from error
+        raise ValueError(f"{where}: {str(error).replace(str(unbounded), str(to))}") from error
     fits = (ends[0] >= to.min_raw) & (ends[1] <= to.max_raw)
     if to.overflow in ("SAT", "SAT_SYM"):
         return np.clip(ends[0], to.min_raw, to.max_raw), np.clip(ends[1], to.min_raw, to.max_raw)
     return np.where(fits, ends[0], to.min_raw), np.where(fits, ends[1], to.max_raw)
 
 
-def _exact(raw: npt.NDArray[Any]) -> Integers:
+def exact(raw: npt.NDArray[Any]) -> Integers:
+    """Python integers, which never overflow."""
     return raw.astype(object)
+
+
+def _unit(bits: int) -> int:
+    """One, `bits` >= 0 places up."""
+    return 1 << bits
+
+
+def _ends(one: Integers, other: Integers) -> tuple[Integers, Integers]:
+    return np.minimum(one, other), np.maximum(one, other)
+
+
+def _same_size(where: str, x: Flow, y: Flow) -> None:
+    if x.size != y.size:
+        raise ValueError(f"{where}: operands must be of one size, not {x.size} and {y.size}")
 
 
 def _shape(where: str, what: str, array: npt.NDArray[Any], expected: tuple[int, ...]) -> None:
@@ -383,15 +447,17 @@ def _to_json(network: Network) -> list[dict[str, Any]]:
 
 
 def _from_json(entry: dict[str, Any]) -> Operation:
-    kind = _OPERATIONS.get(entry.get("op", ""))
+    kind = KINDS.get(entry.get("op", ""))
     if kind is None:
-        raise ValueError(f"operation must be one of {list(_OPERATIONS)}, not {entry.get('op')!r}")
+        raise ValueError(f"operation must be one of {list(KINDS)}, not {entry.get('op')!r}")
     names = {f.name for f in fields(kind)}
     if names != set(entry) - {"op"}:
         raise ValueError(f"{kind.__name__} must have the keys {sorted(names)}, not {sorted(set(entry) - {'op'})}")
 
     def decode(key: str, value: Any) -> Any:
-        if key == "out" or key.endswith("_type"):
+        if key == "product" and value is None:
+            return None
+        if key in ("out", "product") or key.endswith("_type"):
             return FixedPoint.parse(value)
         if key == "columns":
             return tuple(value)
@@ -399,7 +465,7 @@ def _from_json(entry: dict[str, Any]) -> Operation:
             array = np.array(value)
             if array.dtype.kind != "i":
                 raise ValueError(f"{kind.__name__} {key} must be integers")
-            return array.astype(np.int64)
+            return tuple(array.tolist()) if key in ("shape", "strides", "padding") else array.astype(np.int64)
         return value
 
     return kind(**{key: decode(key, value) for key, value in entry.items() if key != "op"})

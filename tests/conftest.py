@@ -39,6 +39,7 @@ TOOLS: dict[str, Callable[[], bool]] = {
     "pythia8mc": lambda: _installed("pythia8mc", "awkward", "numba"),
     "tables": lambda: _installed("pandas", "tables"),
     "uproot": lambda: _installed("uproot", "awkward"),
+    "z3": lambda: _installed("z3"),
     "ziglang": lambda: _installed("ziglang"),
 }
 

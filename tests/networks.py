@@ -1,96 +1,27 @@
-"""Random networks over every operation and mode, what they compute by fractions, and small QKeras models."""
+"""What networks compute by fractions, a strategy of random networks, and small QKeras models."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import cycle
 from math import ceil, floor
+from operator import add, mul, sub
 from typing import Any
 
 import numpy as np
 from hypothesis import strategies as st
 
-from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint, Raw
-from l1ad.network import Dense, Input, Mask, Network, Rescale, Subtract, SumOfSquares
-
-KINDS = ("latent", "reconstruction")
-
-
-def random_network(
-    rng: np.random.Generator,
-    rounding: str | Sequence[str],
-    overflow: str | Sequence[str],
-    kind: str,
-    bits: int = 12,
-) -> Network:
-    """A small network whose casts round and overflow often.
-
-    `rounding` and `overflow` name one mode, or one for each cast in turn.  Results have up to `bits` bits.
-    ``latent`` scores the encoder, with four casts; ``reconstruction`` uses all six operations and has seven.
-    """
-    modes = zip(
-        cycle([rounding] if isinstance(rounding, str) else rounding),
-        cycle([overflow] if isinstance(overflow, str) else overflow),
-        strict=False,
-    )
-
-    def out(exact_bits: int, exact_frac: int) -> FixedPoint:
-        """A type that drops low bits of an exact result and is up to 2 bits too narrow for the largest."""
-        width = int(rng.integers(4, bits + 1))
-        dropped = exact_bits - width - int(rng.integers(-1, 3))
-        return FixedPoint(width, exact_frac - dropped, bool(rng.random() < 0.75), *next(modes))
-
-    def dense(name: str, x: str, source: FixedPoint, n_in: int, n_out: int) -> Dense:
-        weight_type = FixedPoint(int(rng.integers(2, 9)), int(rng.integers(-2, 10)), bool(rng.random() < 0.8))
-        bias_type = FixedPoint(int(rng.integers(2, 9)), source.frac + weight_type.frac + int(rng.integers(-4, 3)))
-        weight = rng.integers(weight_type.min_raw, weight_type.max_raw, (n_in, n_out), endpoint=True)
-        bias = rng.integers(bias_type.min_raw, bias_type.max_raw, n_out, endpoint=True)
-        exact = max(source.frac + weight_type.frac, bias_type.frac)
-        grown = source.width + weight_type.width + exact - source.frac - weight_type.frac
-        return Dense(name, x, weight, weight_type, bias, bias_type, out(grown, exact))
-
-    n, hidden, latent = (int(i) for i in rng.integers((3, 2, 2), (7, 6, 4)))
-    hardware = FixedPoint(int(rng.integers(4, 11)), int(rng.integers(-1, 3)))
-    ends = np.sort(rng.integers(hardware.min_raw, hardware.max_raw, (2, n), endpoint=True), axis=0)
-    ends[0, 0] = min(ends[0, 0], 0)  # one column is a pT: absent objects exist
-    ends[1, 0] = max(ends[1, 0], 0)
-    columns = tuple(f"column{i}" for i in range(n))
-    trigger = Input("trigger", columns, ends[0], ends[1], hardware)
-    shift = rng.integers(-3, 5, n)
-    offset = rng.integers(ends[0], ends[1], n, endpoint=True)
-    spread = int(shift.max() - shift.min())
-    scaled_type = out(hardware.width + spread, hardware.frac + int(shift.max()))
-    scaled = Rescale("scaled", "trigger", offset, shift, scaled_type)
-    encoder = dense("encoder", "scaled", scaled_type, n, hidden)
-    code = dense("code", "encoder", encoder.out, hidden, latent)
-    if kind == "latent":
-        return Network((trigger, scaled, encoder, code, _score("code", code.out, out)))
-    decoder = dense("decoder", "code", code.out, latent, n)
-    frac = max(scaled_type.frac, decoder.out.frac)
-    width = max(kind.width + frac - kind.frac for kind in (scaled_type, decoder.out))
-    difference = Subtract("difference", "scaled", "decoder", out(width, frac))
-    index, unmasked = rng.integers(0, n, n), difference.out
-    present = Mask("present", "difference", "trigger", index, out(unmasked.width, unmasked.frac))
-    return Network((trigger, scaled, encoder, code, decoder, difference, present, _score("present", present.out, out)))
-
-
-def _score(x: str, source: FixedPoint, out: Any) -> SumOfSquares:
-    return SumOfSquares("score", x, out(2 * source.width, 2 * source.frac))
-
-
-def random_events(rng: np.random.Generator, network: Network, n_events: int) -> Raw:
-    """Admissible events, uniform in each column's range, with many zeros where zero is admissible."""
-    low, high = network.input.low, network.input.high
-    x = rng.integers(low, high, (n_events, len(low)), endpoint=True)
-    return np.where(rng.random(x.shape) < 0.2, np.clip(0, low, high), x)
+from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint
+from l1ad.fuzz.networks import KINDS, random_network
+from l1ad.network import Network
+from l1ad.operations import Affine, Cast, Convolution, Dense, Dot, Lookup, Mask, Merge
 
 
 @st.composite
 def networks(draw: Any, bits: int = 12) -> Network:
-    """Strategy of `random_network`: mixed modes, either kind."""
+    """Strategy of `random_network`: mixed modes, any kind."""
     rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
-    modes = [st.lists(st.sampled_from(names), min_size=7, max_size=7) for names in (ROUNDING, OVERFLOW)]
+    modes = [st.lists(st.sampled_from(names), min_size=12, max_size=12) for names in (ROUNDING, OVERFLOW)]
     return random_network(rng, draw(modes[0]), draw(modes[1]), draw(st.sampled_from(KINDS)), bits)
 
 
@@ -123,30 +54,72 @@ def value_in_type(value: Fraction, to: FixedPoint) -> int:
 
 
 def trace_in_fractions(network: Network, event: Sequence[int]) -> dict[str, list[int]]:
-    """`reference.trace` of one event, as the docstring of `l1ad.network` words it, without NumPy arithmetic."""
+    """`reference.trace` of one event, as the docstring of `l1ad.operations` words it, without NumPy arithmetic."""
     raw: dict[str, list[int]] = {"trigger": [int(x) for x in event]}
 
     def v(name: str, i: int) -> Fraction:
         return raw[name][i] * _lsb(network[name].out)
 
+    def products(o: Any, pairs: list[tuple[Fraction, Fraction]], constant: Fraction) -> Fraction:
+        terms = [x * w for x, w in pairs] + [constant]
+        if o.product is None:
+            return sum(terms, Fraction(0))
+        return sum((value_in_type(term, o.product) * _lsb(o.product) for term in terms), Fraction(0))
+
     for o in network.operations[1:]:
         match o:
-            case Rescale():
-                lsb = _lsb(network[o.x].out)
-                offset, shift = o.offset.tolist(), o.shift.tolist()
-                exact = [(v(o.x, i) - offset[i] * lsb) / Fraction(2) ** shift[i] for i in range(len(shift))]
+            case Affine():
+                scale, bias = (
+                    [n * _lsb(kind) for n in raws.tolist()]
+                    for raws, kind in ((o.scale, o.scale_type), (o.bias, o.bias_type))
+                )
+                exact = [v(o.x, i) * scale[i] + bias[i] for i in range(len(scale))]
             case Dense():
                 weight = [[w * _lsb(o.weight_type) for w in row] for row in o.weight.tolist()]
                 bias = [b * _lsb(o.bias_type) for b in o.bias.tolist()]
-                exact = [sum(v(o.x, i) * row[j] for i, row in enumerate(weight)) + bias[j] for j in range(len(bias))]
-            case Subtract():
-                exact = [v(o.x, i) - v(o.y, i) for i in range(len(raw[o.x]))]
+                exact = [
+                    products(o, [(v(o.x, i), row[j]) for i, row in enumerate(weight)], bias[j])
+                    for j in range(len(bias))
+                ]
+            case Convolution():
+                exact = _convolved(o, lambda i, o=o: v(o.x, i), products)
+            case Merge():
+                pairs = [(v(o.x, i), v(o.y, i)) for i in range(len(raw[o.x]))]
+                merge = {"add": add, "subtract": sub, "multiply": mul, "maximum": max, "minimum": min}[o.how]
+                exact = [merge(x, y) for x, y in pairs]
             case Mask():
                 exact = [v(o.x, i) if raw[o.by][k] != 0 else Fraction(0) for i, k in enumerate(o.index.tolist())]
-            case SumOfSquares():
-                exact = [sum((v(o.x, i) ** 2 for i in range(len(raw[o.x]))), Fraction(0))]
+            case Dot():
+                exact = [products(o, [(v(o.x, i), v(o.y, i)) for i in range(len(raw[o.x]))], Fraction(0))]
+            case Cast():
+                exact = [v(o.x, i) for i in range(len(raw[o.x]))]
+            case Lookup():
+                lowest = network[o.x].out.min_raw
+                exact = [o.table.tolist()[x - lowest] * _lsb(o.out) for x in raw[o.x]]
         raw[o.name] = [value_in_type(value, o.out) for value in exact]
     return raw
+
+
+def _convolved(o: Convolution, value: Any, products: Any) -> list[Fraction]:
+    """Pixel by pixel, as it is taught: no windows, no matrix."""
+    height, width, channels = o.shape
+    rows, columns, _, filters = o.weight.shape
+    top, bottom, left, right = o.padding
+    weight = o.weight.tolist()
+    result = []
+    for row in range(-top, height + bottom - rows + 1, o.strides[0]):
+        for column in range(-left, width + right - columns + 1, o.strides[1]):
+            for f in range(filters):
+                pairs = []
+                for i in range(rows):
+                    for j in range(columns):
+                        for c in range(channels):
+                            y, x = row + i, column + j
+                            inside = 0 <= y < height and 0 <= x < width
+                            pixel = value((y * width + x) * channels + c) if inside else Fraction(0)
+                            pairs.append((pixel, weight[i][j][c][f] * _lsb(o.weight_type)))
+                result.append(products(o, pairs, o.bias.tolist()[f] * _lsb(o.bias_type)))
+    return result
 
 
 def _lsb(kind: FixedPoint) -> Fraction:

@@ -13,7 +13,8 @@ import numpy as np
 from l1ad.events.schema import InputColumn, Schema, load_schema
 from l1ad.events.store import Events, EventWriter, make_meta
 from l1ad.fixed import FixedPoint
-from l1ad.network import Input, Network, Rescale, SumOfSquares
+from l1ad.network import Network
+from l1ad.operations import Dot, Input, rescale
 
 TYPES = """\
 input_type = "ap_fixed<10,6>"
@@ -119,5 +120,5 @@ def small_network(columns: tuple[InputColumn, ...]) -> Network:
     trigger = Input("trigger", tuple(c.name for c in columns), low, high, FixedPoint.holding(-1024, 4095, 0))
     scaled_type, score_type = FixedPoint(10, 4, True, "RND_CONV", "SAT"), FixedPoint(18, 4, False, "TRN", "SAT")
     shift = np.full(len(columns), 3)
-    scaled = Rescale("scaled", "trigger", np.zeros(len(columns), np.int64), shift, scaled_type)
-    return Network((trigger, scaled, SumOfSquares("score", "scaled", score_type)))
+    scaled = rescale("scaled", "trigger", trigger.out, np.zeros(len(columns), np.int64), shift, scaled_type)
+    return Network((trigger, scaled, Dot("score", "scaled", "scaled", None, score_type)))

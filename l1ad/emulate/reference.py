@@ -9,7 +9,8 @@ import numpy.typing as npt
 
 from l1ad.errors import UnsupportedError
 from l1ad.fixed import Raw, cast
-from l1ad.network import Dense, Input, Mask, Network, Operation, Rescale, Subtract, SumOfSquares, aligned
+from l1ad.network import Network, aligned
+from l1ad.operations import Affine, Cast, Convolution, Dense, Dot, Input, Lookup, Mask, Merge, Operation
 
 
 def emulate(network: Network, x: npt.ArrayLike) -> Raw:
@@ -39,8 +40,8 @@ def trace(network: Network, x: npt.ArrayLike) -> dict[str, Raw]:
     """Raw result of every operation, by name; each of shape (n_events, size).  See `emulate`."""
     values: dict[str, Raw] = {network.input.name: admissible(network, x)}
     for operation in network.operations[1:]:
-        exact, frac = _exact(operation, network, values)
-        values[operation.name] = cast(exact, frac, operation.out)
+        integers, frac = exact(operation, network, values)
+        values[operation.name] = cast(integers, frac, operation.out)
     return values
 
 
@@ -63,21 +64,52 @@ def admissible(network: Network, x: npt.ArrayLike) -> Raw:
     return raw.astype(np.int64)
 
 
-def _exact(operation: Operation, network: Network, v: Mapping[str, Raw]) -> tuple[Raw, int]:
-    """Exact integers before the cast, and their fractional bits."""
+def exact(operation: Operation, network: Network, v: Mapping[str, Raw]) -> tuple[Raw, int]:
+    """Exact integers before the cast to the result, and their fractional bits; `v`: raw operands, as in `trace`."""
     match operation:
-        case Rescale(x=x, offset=offset, shift=shift):
-            return (v[x] - offset) << (shift.max() - shift), aligned(operation, network)
-        case Dense(x=x, weight=weight, weight_type=weight_type, bias=bias, bias_type=bias_type):
+        case Affine(x=x, scale=scale, scale_type=scale_type, bias=bias, bias_type=bias_type):
             frac = aligned(operation, network)
-            products = (v[x] @ weight) << (frac - network[x].out.frac - weight_type.frac)
+            products = (v[x] * scale) << (frac - network[x].out.frac - scale_type.frac)
             return products + (bias << (frac - bias_type.frac)), frac
-        case Subtract(x=x, y=y):
+        case Dense(x=x, weight=weight):
+            return _sums(operation, network, v[x], weight)
+        case Convolution(x=x, weight=weight):
+            windows = operation.windows()
+            padded = np.pad(v[x], ((0, 0), (0, 1)))
+            seen = padded[:, windows].reshape(-1, windows.shape[1])
+            sums, frac = _sums(operation, network, seen, weight.reshape(windows.shape[1], -1))
+            return sums.reshape(len(v[x]), len(windows) * sums.shape[1]), frac
+        case Merge(how=how, x=x, y=y):
             frac = aligned(operation, network)
-            return (v[x] << (frac - network[x].out.frac)) - (v[y] << (frac - network[y].out.frac)), frac
+            if how == "multiply":
+                return v[x] * v[y], frac
+            left, right = (v[name] << (frac - network[name].out.frac) for name in (x, y))
+            return _MERGES[how](left, right), frac
         case Mask(x=x, by=by, index=index):
             return np.where(v[by][:, index] != 0, v[x], 0), network[x].out.frac
-        case SumOfSquares(x=x):
-            return (v[x] ** 2).sum(axis=1, keepdims=True), 2 * network[x].out.frac
+        case Dot(x=x, y=y, product=product):
+            products, frac = v[x] * v[y], aligned(operation, network)
+            if product is not None:
+                products, frac = cast(products, frac, product), product.frac
+            return products.sum(axis=1, keepdims=True), frac
+        case Cast(x=x):
+            return v[x], network[x].out.frac
+        case Lookup(x=x, table=table, out=out):
+            return table[v[x] - network[x].out.min_raw], out.frac
         case Input() | _:
             raise UnsupportedError(f"reference emulator does not implement {type(operation).__name__}")
+
+
+_MERGES = {"add": np.add, "subtract": np.subtract, "maximum": np.maximum, "minimum": np.minimum}
+
+
+def _sums(operation: Dense | Convolution, network: Network, x: Raw, weight: Raw) -> tuple[Raw, int]:
+    """Sums of `x`, shape (..., n), times `weight`, shape (n, m), and the bias."""
+    frac = aligned(operation, network)
+    up = frac - network[operation.x].out.frac - operation.weight_type.frac
+    bias = operation.bias << (frac - operation.bias_type.frac)
+    product = operation.product
+    if product is None:
+        return ((x @ weight) << up) + bias, frac
+    sums = [cast((x * column) << up, frac, product).sum(axis=1) for column in weight.T]
+    return np.stack(sums, axis=1) + cast(bias, frac, product), product.frac

@@ -9,9 +9,25 @@ from math import ceil
 from pathlib import Path
 from xml.etree import ElementTree
 
-from l1ad.fixed import FixedPoint
+import numpy as np
+
+from l1ad.errors import UnsupportedError
+from l1ad.fixed import FixedPoint, Raw
 from l1ad.hardware.target import Target
-from l1ad.network import Dense, Input, Mask, Network, Operation, Rescale, Subtract, SumOfSquares
+from l1ad.network import Network
+from l1ad.operations import (
+    Affine,
+    Cast,
+    Convolution,
+    Dense,
+    Dot,
+    Input,
+    Lookup,
+    Mask,
+    Merge,
+    Operation,
+    reads,
+)
 
 ESTIMATE = "estimate"
 HLS = "HLS C synthesis"
@@ -76,7 +92,7 @@ def estimate(network: Network, target: Target) -> Resources:
     for operation in network.operations:
         adder_bits, levels = _cost(operation, network)
         lut += adder_bits
-        start = max((ready[s] for s in (getattr(operation, k, None) for k in ("x", "y", "by")) if s), default=0)
+        start = max((ready[source] for source in reads(operation)), default=0)
         ready[operation.name] = start + levels
     total_ns = ready[network.score.name] * LEVEL_NS
     cycles = max(ceil(total_ns / target.clock_ns), 1)
@@ -93,33 +109,55 @@ def _cost(operation: Operation, network: Network) -> tuple[int, int]:
     match operation:
         case Input():
             return 0, 0
-        case Rescale(offset=offset):
-            return int((offset != 0).sum()) * accumulator + cast_luts, 1 + cast_levels
-        case Dense(weight=weight, bias=bias):
-            source = network[operation.x].out.width
-            luts = depth = 0
-            for column in range(weight.shape[1]):
-                digits = [_signed_digits(int(w)) for w in weight[:, column]]
-                terms = sum(1 for d in digits if d) + bool(bias[column])
-                products = sum(
-                    (d - 1) * (source + int(abs(w)).bit_length())
-                    for d, w in zip(digits, weight[:, column], strict=True)
-                    if d
-                )
-                luts += products + max(terms - 1, 0) * accumulator
-                depth = max(depth, ceil(_log2(max(digits, default=1))) + ceil(_log2(terms)))
+        case Affine(x=x, scale=scale, bias=bias):
+            luts, depth = _sum_cost(np.diag(scale), bias, network[x].out.width, accumulator)
             return luts + cast_luts, depth + cast_levels
-        case Subtract():
-            return flow.size * accumulator, 1
+        case Dense(x=x, weight=weight, bias=bias):
+            luts, depth = _sum_cost(weight, bias, network[x].out.width, accumulator)
+            return luts + cast_luts, depth + cast_levels
+        case Convolution(x=x, weight=weight, bias=bias):
+            windows = operation.windows()
+            luts, depth = _sum_cost(weight.reshape(windows.shape[1], -1), bias, network[x].out.width, accumulator)
+            return len(windows) * luts + cast_luts, depth + cast_levels
+        case Merge(how="multiply", x=x, y=y):
+            luts, depth = _multiplier(network[x].out.width, network[y].out.width)
+            return flow.size * luts + cast_luts, depth + cast_levels
+        case Merge():
+            return flow.size * accumulator + cast_luts, 1 + cast_levels
         case Mask():
             # each object's pT is compared with 0, then gates its elements
             objects = len(set(operation.index.tolist()))
             return objects * ceil(network[operation.by].out.width / 6) + flow.size * accumulator, 1
-        case SumOfSquares(x=x):
-            width, size = network[x].out.width, network.flows[x].size
-            return size * width * width // 2 + (size - 1) * accumulator + cast_luts, (
-                ceil(_log2(width)) + ceil(_log2(size)) + cast_levels
-            )
+        case Dot(x=x, y=y):
+            size = network.flows[x].size
+            luts, depth = _multiplier(network[x].out.width, network[y].out.width)
+            luts //= 1 + (x == y)  # half of a square's partial products are the other half
+            return size * luts + (size - 1) * accumulator + cast_luts, depth + _log2(size) + cast_levels
+        case Cast():
+            return cast_luts, cast_levels
+        case Lookup(x=x):
+            # a LUT holds 64 entries of one bit
+            width = network[x].out.width
+            return flow.size * operation.out.width * ceil(2**width / 64), max(ceil(width / 6), 1)
+        case _:
+            raise UnsupportedError(f"resource estimate does not cover {type(operation).__name__}")
+
+
+def _sum_cost(weight: Raw, bias: Raw, source: int, accumulator: int) -> tuple[int, int]:
+    """LUT and levels of all columns of constant multipliers and their adder trees; `source`: bits of the inputs."""
+    luts = depth = 0
+    for column, constant in zip(weight.T, bias, strict=True):
+        digits = [_signed_digits(int(w)) for w in column]
+        terms = sum(1 for d in digits if d) + bool(constant)
+        products = sum((d - 1) * (source + int(abs(w)).bit_length()) for d, w in zip(digits, column, strict=True) if d)
+        luts += products + max(terms - 1, 0) * accumulator
+        depth = max(depth, _log2(max(digits, default=1)) + _log2(terms))
+    return luts, depth
+
+
+def _multiplier(one: int, other: int) -> tuple[int, int]:
+    """LUT and levels of a multiplier of two variables, as a tree of adders."""
+    return one * other, _log2(min(one, other))
 
 
 def _cast_cost(out: FixedPoint, source: FixedPoint, size: int) -> tuple[int, int]:

@@ -7,6 +7,7 @@ it is first imported.
 from __future__ import annotations
 
 import os
+import re
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -127,7 +128,7 @@ def save_model(model: Any, path: str | os.PathLike[str]) -> None:
 
 
 def load_model(path: str | os.PathLike[str]) -> Any:
-    """Keras model of an ``.h5`` file, QKeras layers and ours included.
+    """Keras model of an ``.h5`` file, as Keras 2 saves it, QKeras layers and ours included.
 
     Raises
     ------
@@ -139,6 +140,15 @@ def load_model(path: str | os.PathLike[str]) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "The `keras.constraints.serialize", UserWarning)
+            warnings.filterwarnings("ignore", "The initializer .* is unseeded", UserWarning)  # QKeras calls it twice
             return keras.models.load_model(path, custom_objects=objects, compile=False)
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise ValueError(f"{path}: not a Keras model that l1ad can read: {error}") from error
+    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        reason = str(error)
+        if unknown := re.match(r"Unknown [\w ]+: '?(\w+)'?", reason):
+            reason = (
+                f"it uses {unknown[1]!r}, which is of neither Keras 2 nor QKeras {qkeras.__version__}; "
+                "replace it, or strip it off, and save the model again"
+            )
+        elif "No model config" in reason:
+            reason = "it holds weights only; save the whole model, by model.save"
+        raise ValueError(f"{path}: not a Keras model that l1ad can read: {reason}") from error

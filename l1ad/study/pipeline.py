@@ -18,8 +18,6 @@ import numpy as np
 from l1ad import documents
 from l1ad.compare import accumulator_bits
 from l1ad.emulate import reference
-from l1ad.events.schema import input_columns
-from l1ad.events.store import EventFile
 from l1ad.files import digest, file_digest, replacing
 from l1ad.hardware.resources import estimate, find_vitis, synthesise
 from l1ad.network import Network
@@ -37,7 +35,15 @@ from l1ad.study.artefacts import (
     load_scores,
 )
 from l1ad.study.config import BASELINES, RATE_SAMPLE
-from l1ad.study.samples import baseline_scores, csim_inputs, inputs_of, menu_digest, rate_sample, training_events
+from l1ad.study.samples import (
+    baseline_scores,
+    csim_inputs,
+    inputs_of,
+    menu_digest,
+    rate_sample,
+    selection_of,
+    training_events,
+)
 from l1ad.study.stages import path_digest, run_stage
 from l1ad.trigger import (
     Threshold,
@@ -174,14 +180,8 @@ def emulate_file(network: Network, events: Path, out: Path) -> int:
 
     The selection is the one of the file's schema whose columns the network reads.
     """
-    with EventFile(events) as file:
-        for selection in file.schema.selections:
-            if tuple(c.name for c in input_columns(file.schema, selection.name)) == network.input.columns:
-                break
-        else:
-            known = [selection.name for selection in file.schema.selections]
-            raise ValueError(f"{events}: none of the selections {known} has the columns that the network reads")
-    chunks = inputs_of(network, events, selection.name, "emulate")
+    selection = selection_of(network, events)
+    chunks = inputs_of(network, events, selection, "emulate")
     scores = np.concatenate([reference.emulate(network, x) for x in chunks])
     with replacing(out) as aside, h5py.File(aside, "w") as target:
         target.attrs["network_digest"] = network.digest

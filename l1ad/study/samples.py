@@ -75,13 +75,6 @@ def csim_inputs(run: Run, network: Network, n_events: int) -> Raw:
     return np.concatenate([corners(network), network_inputs(network, events, run.study.config.events.selection)])
 
 
-def random_inputs(network: Network, n_events: int = 10_000) -> Raw:
-    """Corners, then uniform random inputs over the admissible ranges, with a fixed seed."""
-    chance = np.random.default_rng(0)
-    drawn = chance.integers(network.input.low, network.input.high + 1, (n_events, len(network.input.low)))
-    return np.concatenate([corners(network), drawn])
-
-
 def network_inputs(network: Network, events: Events, selection: str) -> Raw:
     """Inputs of `network`, shape (n_events, n_columns).
 
@@ -98,6 +91,16 @@ def network_inputs(network: Network, events: Events, selection: str) -> Raw:
             f"{len(network.input.columns)}; first difference {odd}; choose the selection it was trained on"
         )
     return inputs(events, selection)
+
+
+def selection_of(network: Network, path: Path) -> str:
+    """Selection of a file's schema whose columns the network reads; raises ValueError if there is none."""
+    with EventFile(path) as file:
+        for selection in file.schema.selections:
+            if tuple(c.name for c in input_columns(file.schema, selection.name)) == network.input.columns:
+                return selection.name
+        known = [selection.name for selection in file.schema.selections]
+        raise ValueError(f"{path}: none of the selections {known} has the columns that the network reads")
 
 
 def inputs_of(network: Network, path: Path, selection: str, label: str) -> Iterator[Raw]:

@@ -9,21 +9,25 @@ from itertools import product
 
 import numpy as np
 import pytest
-from networks import random_events, random_network
 
+from l1ad.audit.against import against_project, simulation
 from l1ad.compare import agree, corners
 from l1ad.emulate import reference
-from l1ad.errors import MismatchError
+from l1ad.errors import MismatchError, UnsupportedError
 from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint
+from l1ad.fuzz.networks import random_events, random_network
+from l1ad.hardware import hls_layers
 from l1ad.hardware.compiler import find_compiler
-from l1ad.hardware.hls import check_types, hls_graph, read_types, simulate, simulate_trace, write_project
+from l1ad.hardware.hls import check_types, hls_graph, read_types, write_project
 from l1ad.hardware.target import Target
-from l1ad.network import Input, Network, SumOfSquares
+from l1ad.network import Network
+from l1ad.operations import KINDS, Affine, Cast, Convolution, Dense, Dot, Input, Lookup, Merge
 
-# four networks of seven casts: each of the 28 pairs of modes once
-MODES = np.random.default_rng(28).permutation(list(product(ROUNDING, OVERFLOW))).reshape(4, 7, 2)
-TARGETS = (Target(), Target(strategy="Resource"), Target(), Target(clock_ns=2.5))
-N_EVENTS = (10_000, 2_000, 2_000, 2_000)
+# four networks of seven casts: each of the 28 pairs of modes once; the other networks take them in another order
+MODES = np.random.default_rng(28).permutation(list(product(ROUNDING, OVERFLOW)))
+RESOURCE = Target(strategy="Resource")
+TARGETS = (Target(), RESOURCE, Target(), Target(clock_ns=2.5), RESOURCE, Target(), RESOURCE, Target())
+N_EVENTS = (10_000, *[2_000] * 7)
 
 
 def lively(network):
@@ -32,16 +36,81 @@ def lively(network):
     return len(np.unique(trace["score"])) > 20 and all(np.median(np.ptp(raw, axis=0)) > 2 for raw in trace.values())
 
 
-def make(number, bits=12):
-    for seed in range(1000):
+def make(number, kind="reconstruction", wanted=lambda _: True):
+    for seed in range(10_000):
         rng = np.random.default_rng([number, seed])
-        network = random_network(rng, *MODES[number].T.tolist(), "reconstruction", bits)
-        if lively(network):
+        modes = MODES[7 * number :] if number < 4 else rng.permutation(MODES)
+        network = random_network(rng, *modes.T.tolist(), kind)
+        if wanted(network) and lively(network):
             return network
     raise AssertionError("no lively network")
 
 
-NETWORKS = [make(number) for number in range(4)]
+def padded(network):
+    o = network["filters_sum"]
+    return o.product is not None and max(o.strides) > 1 and min(o.padding[::2]) == 0 < max(o.padding)
+
+
+def symmetric(network):
+    """Addresses of a signed table that has an entry less than bits can say; products and their sums are cast."""
+    address = network["address"].out
+    cast = all(network[name].product is not None for name in ("left_sum", "score"))
+    return address.signed and address.overflow == "SAT_SYM" and cast
+
+
+def unsigned(network):
+    return not network["address"].out.signed and network["left_sum"].product is None
+
+
+def traps():
+    """What hls4ml fuses, drops or replaces elsewhere."""
+    rng, wide, whole = (
+        np.random.default_rng(3),
+        FixedPoint(12, 3, True, "RND", "SAT"),
+        FixedPoint(6, 0, True, "TRN", "SAT"),
+    )
+
+    def weights(*shape):
+        kind = FixedPoint(2, 0)  # two bits: ternary, were it an integer type
+        bias = FixedPoint(4, 7)  # products of two fractional bits drop more bits than it has
+        return rng.integers(-2, 2, shape), kind, rng.integers(-8, 8, shape[-1:]), bias
+
+    def affine(name, x, n):
+        return Affine(name, x, rng.integers(-9, 9, n), FixedPoint(5, 2), rng.integers(-9, 9, n), FixedPoint(5, 1), wide)
+
+    def image(name, x, shape, kernel, strides, padding, out):
+        return Convolution(name, x, shape, *weights(*kernel), strides, padding, FixedPoint(16, 2, True, "RND"), out)
+
+    address = FixedPoint(1, 0, False, "TRN", "SAT")
+    ends = np.full(6, -16), np.full(6, 15)
+    return Network((
+        Input("trigger", tuple("abcdef"), *ends, FixedPoint(5, 1)),
+        image("pointwise", "trigger", (1, 3, 2), (1, 1, 2, 2), (1, 1), (0, 0, 0, 0), wide),
+        affine("one", "pointwise", 6),  # after a layer with weights
+        affine("two", "one", 6),  # after another
+        Dense("dense", "two", *weights(6, 6), None, wide),
+        affine("three", "dense", 6),
+        Merge("square", "multiply", "three", "three", whole),
+        Cast("bit", "square", address),
+        Lookup("table", "bit", np.array([3, -5]), whole),
+        Merge("nothing", "subtract", "table", "table", FixedPoint(3, 0, False)),
+        Merge("most", "maximum", "square", "nothing", FixedPoint(6, 0, False, "TRN", "SAT")),
+        # strides beyond the kernel, and windows that leave a rest of the image
+        image("rows", "most", (3, 2, 1), (1, 2, 1, 3), (2, 3), (1, 0, 0, 2), FixedPoint(9, 2)),
+        Merge("sum", "add", "rows", "table", FixedPoint(10, 1)),
+        # the score is a convolution
+        image("score", "sum", (2, 3, 1), (2, 3, 1, 1), (1, 1), (0, 0, 0, 0), FixedPoint(12, 2, True, "TRN", "WRAP")),
+    ))  # fmt: skip
+
+
+NETWORKS = [
+    make(0, wanted=lambda network: network.score.out.frac > 0),
+    *(make(number) for number in range(1, 4)),
+    make(4, "image", padded),
+    make(5, "mixed", symmetric),
+    make(6, "mixed", unsigned),
+    traps(),
+]
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +127,32 @@ def project(tmp_path_factory):
     return of
 
 
+def traced(network, folder, x):
+    """Every operation by C simulation."""
+    return simulation(folder, folder.parent / "build").run(network, reference.trace(network, x), trace=True)
+
+
 def require_agreement(network, folder, x):
-    expected = reference.trace(network, x)
-    agree(network, "reference", expected, "hls", simulate_trace(network, folder, x)).require()
-    np.testing.assert_array_equal(simulate(network, folder, x), reference.emulate(network, x))
-    for name, raw in simulate_trace(network, folder, x[:7]).items():
-        np.testing.assert_array_equal(raw, expected[name][:7])
+    expected, found = reference.trace(network, x), traced(network, folder, x)
+    assert set(found) == set(expected)
+    agree(network, "reference", expected, "hls", found).require()
+    against_project(network, simulation(folder, folder.parent / "build"), x).agreement.require()
 
 
 def test_networks_cover_every_pair_of_modes():
-    casts = [o.out for network in NETWORKS for o in network.operations[1:]]
+    casts = [o.out for network in NETWORKS[:4] for o in network.operations[1:]]
     assert {(kind.rounding, kind.overflow) for kind in casts} == set(product(ROUNDING, OVERFLOW))
-    shifts = np.concatenate([network["scaled"].shift for network in NETWORKS])
-    assert shifts.min() < 0 < shifts.max()
+    scales = np.concatenate([network["scaled"].scale * network["scaled"].scale_type.lsb for network in NETWORKS[:4]])
+    assert scales.min() < 1 < scales.max()
 
 
-@pytest.mark.parametrize("number", range(4))
+def test_networks_cover_every_operation_under_either_strategy():
+    for strategy in ("Latency", "Resource"):
+        chosen = [n for n, target in zip(NETWORKS, TARGETS, strict=True) if target.strategy == strategy]
+        assert {type(o) for network in chosen for o in network.operations} == set(KINDS.values())
+
+
+@pytest.mark.parametrize("number", range(len(NETWORKS)))
 def test_c_simulation_equals_the_reference(number, project, require, rng):
     require("compiler")
     network = NETWORKS[number]
@@ -84,8 +163,7 @@ def test_c_simulation_equals_the_reference(number, project, require, rng):
 def test_the_encoder_alone_compiled_by_zig(tmp_path, require, monkeypatch, rng):
     require("ziglang")
     monkeypatch.setenv("CXX", shlex.join([sys.executable, "-m", "ziglang", "c++"]))
-    network = random_network(np.random.default_rng(7), ROUNDING, OVERFLOW, "latent")
-    assert lively(network)
+    network = make(7, "latent")
     write_project(network, tmp_path / "project", Target(), corners(network))
     require_agreement(network, tmp_path / "project", np.vstack([corners(network), random_events(rng, network, 500)]))
 
@@ -100,11 +178,87 @@ def test_a_corrupted_weight_is_found_and_named(tmp_path, require, rng):
     lsb = network["decoder"].weight_type.lsb
     file.write_text(f"{before}{{{float(first) + (lsb if network['decoder'].weight[0, 0] <= 0 else -lsb)},{rest}")
     x = np.vstack([corners(network), random_events(rng, network, 1000)])
-    found, expected = simulate_trace(network, folder, x), reference.trace(network, x)
+    found, expected = traced(network, folder, x), reference.trace(network, x)
     agreement = agree(network, "reference", expected, "hls", found)
     event = int(np.argmax((found["decoder"] != expected["decoder"]).any(axis=1)))
     with pytest.raises(MismatchError, match=rf"first at event {event}, operation 'decoder', element 0: raw "):
         agreement.require()
+
+
+@pytest.mark.parametrize("number", range(4, len(NETWORKS)))
+def test_types_of_every_operation_are_read_back(number, tmp_path):
+    """Each type that was dictated, and no other: a wrong one is found for each operation and role."""
+    network = NETWORKS[number]
+    types = read_types(hls_graph(network, tmp_path, TARGETS[number]))
+    check_types(network, types)
+    roles = {
+        Affine: {"result", "scale", "bias"},
+        Dense: {"result", "weight", "bias", "accum"},
+        Convolution: {"result", "weight", "bias", "accum"},
+        Dot: {"result", "accum"},
+        Lookup: {"result", "table"},
+    }
+    for o in network.operations:
+        assert set(types[o.name]) == roles.get(type(o), {"result"})
+        for role in types[o.name]:
+            wrong = types | {o.name: types[o.name] | {role: "ap_fixed<2,1,AP_TRN,AP_WRAP>"}}
+            with pytest.raises(MismatchError, match=f"operation '{o.name}': hls4ml's {role} type must be "):
+                check_types(network, wrong)
+
+
+def describe(*operations):
+    network = Network((Input("x", ("a", "b"), np.array([-8, -8]), np.array([7, 7]), FixedPoint(4, 0)), *operations))
+    return [hls_layers.describe(o, network) for o in network.operations]
+
+
+FOUR = FixedPoint(4, 0)
+
+
+@pytest.mark.parametrize(
+    ("operations", "text"),
+    [
+        (
+            (Dot("y", "x", "x", FixedPoint(7, 0, False, "TRN", "SAT"), FixedPoint(9, 0)),),
+            "operation 'y': hls4ml sums in the type of the products, ap_ufixed<7,7,AP_TRN,AP_SAT>, which cannot hold "
+            "the sum; widen it to 8 bits",
+        ),
+        (
+            (Dot("y", "x", "x", FOUR, FixedPoint(5, 0)),),  # the sum would wrap at 4 bits
+            "operation 'y': hls4ml sums in the type of the products, ap_fixed<4,4,AP_TRN,AP_WRAP>, which cannot hold "
+            "the sum; widen it to 5 bits",
+        ),
+        (
+            (Dot("y", "x", "x", FOUR, FixedPoint(3, -1)),),
+            "operation 'y': hls4ml sums in the type of the products, ap_fixed<4,4,AP_TRN,AP_WRAP>, which cannot hold "
+            "the sum; widen it to 5 bits",
+        ),
+        (
+            (Cast("y", "x", FOUR), Dot("z", "y", "y", None, FOUR)),
+            "operation 'y': hls4ml drops a cast to the type ap_fixed<4,4,AP_TRN,AP_WRAP> of 'x' itself; "
+            "read 'x' instead",
+        ),
+        (
+            (Cast("input", "x", FixedPoint(3, 0)), Dot("z", "input", "input", None, FOUR)),
+            "operation 'input': hls4ml keeps this name for itself; rename the operation",
+        ),
+        (
+            (Dense("y", "x", np.array([[1], [2**54 + 1]]), FixedPoint(56, 0), np.array([0]), FOUR, None, FOUR),),
+            "operation 'y': hls4ml takes constants as doubles, of 53 bits, which do not hold those of "
+            "ap_fixed<56,56,AP_TRN,AP_WRAP>; narrow them",
+        ),
+    ],
+)
+def test_what_hls4ml_cannot_do_is_refused(operations, text):
+    with pytest.raises(UnsupportedError) as error:
+        describe(*operations)
+    assert str(error.value) == text
+
+
+def test_accumulators_that_hls4ml_computes_alike():
+    """A wrap at more bits of the same binary point, and a type that holds every partial sum."""
+    for kind, out in ((FOUR, FixedPoint(4, 0)), (FOUR, FixedPoint(3, 0, False)), (FixedPoint(9, 0), FixedPoint(5, 2))):
+        [_, (_, types)] = describe(Dot("y", "x", "x", kind, out))
+        assert types == {"accum": str(kind)}
 
 
 @pytest.fixture(scope="module")
@@ -209,12 +363,6 @@ def test_the_test_bench_itself_gives_the_expected_scores(project, tmp_path):
     np.testing.assert_array_equal(written, np.loadtxt(folder / "tb_data/expected_scores_raw.dat"))
 
 
-def test_build_script_takes_cxx(project):
-    lines = (project(1) / "build_lib.sh").read_text().splitlines()
-    assert 'CC="${CXX:-g++}"' in lines
-    assert f"LIB_STAMP={NETWORKS[1].digest[:8]}" in lines
-
-
 def test_firmware_names_the_top_function_clock_and_part(project):
     tcl = (project(3) / "project.tcl").read_text()
     assert 'set project_name "l1ad"' in tcl
@@ -222,38 +370,19 @@ def test_firmware_names_the_top_function_clock_and_part(project):
     assert 'set part "xcvu13p-flga2577-2-e"' in tcl
 
 
-def test_a_project_of_another_network_is_refused(project):
-    one, other = NETWORKS[1], NETWORKS[2]
-    text = rf"firmware was built from network {one.digest[:12]}, not from {other.digest[:12]}; run `l1ad build` again"
-    with pytest.raises(ValueError, match=text):
-        simulate(other, project(1), corners(other))
-
-
-def test_a_folder_without_project_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"not a firmware project of l1ad \(.*manifest\.json.*\); run `l1ad build`"):
-        simulate(NETWORKS[0], tmp_path, corners(NETWORKS[0]))
-
-
-def test_events_out_of_range_are_refused_before_anything_is_compiled(project):
-    x = corners(NETWORKS[2])
-    x[1, 0] = NETWORKS[2].input.high[0] + 1
-    with pytest.raises(ValueError, match="event 1, column 'column0'"):
-        simulate(NETWORKS[2], project(2), x)
-
-
 def test_what_the_compiler_says_is_passed_on(tmp_path, require):
     require("compiler")
     network = tiny()
     folder = write_project(network, tmp_path / "project", Target(), corners(network))
     with (folder / "firmware" / "l1ad.cpp").open("a") as file:
-        file.write("#error deliberately broken\n")
+        file.write('static_assert(false, "deliberately broken");\n')
     with pytest.raises(RuntimeError, match=r"project: C\+\+ compilation failed:\n.*error.*deliberately broken"):
-        simulate(network, folder, corners(network))
+        traced(network, folder, corners(network))
 
 
 def tiny(bits=8):
     trigger = Input("trigger", ("pt",), np.array([0]), np.array([100]), FixedPoint(8, 0))
-    return Network((trigger, SumOfSquares("score", "trigger", FixedPoint(bits, 0, False, "TRN", "SAT"))))
+    return Network((trigger, Dot("score", "trigger", "trigger", None, FixedPoint(bits, 0, False, "TRN", "SAT"))))
 
 
 def test_a_second_project_replaces_the_first(tmp_path):

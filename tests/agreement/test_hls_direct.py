@@ -9,11 +9,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import random_events, small_model
+from networks import small_model
 
 from l1ad.compare import corners
 from l1ad.convert.from_qkeras import convert
 from l1ad.emulate import reference
+from l1ad.fuzz.networks import random_events
 from l1ad.models.keras import save_model
 
 SCRIPT = Path(__file__).with_name("direct_conversion.py")
@@ -25,7 +26,8 @@ def test_hls4mls_own_conversion_equals_the_reference(kind, last, tmp_path, requi
     model = small_model(kind, seed=12)
     network = convert(model)
     x = np.vstack([corners(network), random_events(rng, network, 6_000)])
-    scaled = (x - network["inputs"].offset) * 2.0 ** -network["inputs"].shift
+    inputs = network["inputs"]
+    scaled = x * inputs.scale * inputs.scale_type.lsb + inputs.bias * inputs.bias_type.lsb
     paths = [str(tmp_path / name) for name in ("model.h5", "inputs.npy", "project", "outputs.npy")]
     save_model(model, paths[0])
     np.save(paths[1], scaled)

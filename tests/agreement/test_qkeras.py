@@ -2,16 +2,18 @@
 
 import numpy as np
 import pytest
-from networks import MODEL_KINDS, random_events, small_model
+from networks import MODEL_KINDS, small_model
 
 from l1ad.compare import agree, corners, raw_of, require_float32
-from l1ad.convert.from_qkeras import activation_type, convert, keras_tracer
+from l1ad.convert.from_qkeras import convert, keras_tracer
+from l1ad.convert.quantisers import activation_type
 from l1ad.emulate import reference
 from l1ad.errors import MismatchError
 from l1ad.fixed import FixedPoint, cast
+from l1ad.fuzz.networks import random_events
 from l1ad.models.keras import load_model, qkeras, save_model, tf
 from l1ad.models.training import scores
-from l1ad.network import Dense, Input, Mask, Rescale, Subtract, SumOfSquares
+from l1ad.operations import Affine, Dense, Dot, Input, Mask, Merge
 
 
 @pytest.fixture(scope="module", params=MODEL_KINDS)
@@ -70,10 +72,10 @@ def test_a_weight_off_by_one_unit_is_found(converted, events):
 def test_operations_are_called_after_their_layers(converted):
     model, network = converted
     kinds = [(o.name, type(o)) for o in network.operations]
-    encoder = [("trigger", Input), ("inputs", Rescale), ("encoder1", Dense), ("encoder2", Dense), ("latent", Dense)]
-    decoder = [("decoder1", Dense), ("decoder2", Dense), ("reconstruction", Dense), ("difference", Subtract)]
+    encoder = [("trigger", Input), ("inputs", Affine), ("encoder1", Dense), ("encoder2", Dense), ("latent", Dense)]
+    decoder = [("decoder1", Dense), ("decoder2", Dense), ("reconstruction", Dense), ("difference", Merge)]
     decoder.append(("present", Mask))
-    assert kinds == encoder + (decoder if model.name == "autoencoder" else []) + [("score", SumOfSquares)]
+    assert kinds == encoder + (decoder if model.name == "autoencoder" else []) + [("score", Dot)]
 
 
 def test_types_are_those_of_the_configuration(converted):

@@ -363,27 +363,30 @@ def test_each_verb_takes_the_steps_before_it():
 def test_files_go_the_same_way_as_the_study(run, model, tmp_path):
     paths = run.paths(model)
     network = Network.load(paths.network)
-    status, output = run_main("convert", paths.model, "--out", tmp_path / "network.json")
+    status, output = run_main("import", paths.model, "--out", tmp_path / "network.json")
     assert status == 0
-    assert f"network.json: network {network.digest[:12]}, score {network.score.out}\n" in output
+    assert f"network.json: network {network.digest[:12]}, 57 inputs, " in output
     assert (tmp_path / "network.json").read_bytes() == paths.network.read_bytes()
-    status, output = run_main("compare", paths.network, "--project", paths.project)
+    status, output = run_main("compare", paths.network, "--against", paths.project)
     assert status == 0
-    assert f"reference = C simulation: 0 mismatches in {N_CORNERS + 10_000} events (1 operations each)" in output
+    assert f"reference = C simulation: 0 mismatches in {N_CORNERS + 100_000} events (1 operations each)" in output
 
 
 def test_a_corrupt_weight_is_found_and_named(copy):
     project = copy / "firmware/tiny/small_vae"
     add_to_first_weight(project / "firmware/weights/w4.h", 0.5)
-    done = command_line("compare", "runs/tiny/small_vae/network.json", "--project", project, cwd=copy)
+    done = command_line("compare", "runs/tiny/small_vae/network.json", "--against", project, cwd=copy)
     assert done.returncode == 1
     assert "Traceback" not in done.stderr
     assert re.search(
-        r"^l1ad: error: reference = C simulation: \d+ mismatches in 10231 events; first at event \d+, "
+        r"^reference = C simulation: \d+ mismatches in 100231 events; first at event \d+, "
         r"operation 'latent', element 0: raw -?\d+ against -?\d+ in ap_fixed<10,5,AP_RND_CONV,AP_SAT>$",
-        done.stderr,
+        done.stdout,
         re.M,
-    ), done.stderr
+    ), done.stdout
+    assert "operation 'latent': weight differs in 1 of " in done.stdout
+    said = r"l1ad: error: .*small_vae: must give the scores of .*network.json, not others in \d+ events"
+    assert re.fullmatch(said, done.stderr.splitlines()[-1])
 
 
 def changed(run, old, new):

@@ -1,14 +1,19 @@
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 import numpy as np
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from networks import networks, random_events
+from networks import networks
 
 from l1ad.compare import corners
 from l1ad.emulate import reference
-from l1ad.network import Dense, Network, Rescale, Subtract, SumOfSquares, aligned
+from l1ad.fixed import OVERFLOW, ROUNDING, cast
+from l1ad.fuzz.networks import KINDS, random_events, random_network
+from l1ad.network import Network, aligned
+from l1ad.operations import KINDS as operations_by_name
+from l1ad.operations import Affine, Convolution, Dense, Dot, Lookup, Merge
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -18,23 +23,42 @@ def events(network, seed, n=40):
 
 
 def terms(o, network, v):
-    """Every exact term of operation `o` as Python integers at its accumulator's binary point: (n_events, ..., n)."""
+    """Every term of the sum of `o`, after its own cast, as Python integers at the accumulator's binary point.
+
+    Shape (n_events, ..., n); what is no sum has one term.
+    """
     v = {name: raw.astype(object) for name, raw in v.items()}
-    frac = network.flows[o.name].accumulator.frac
+    frac = aligned(o, network) if isinstance(o, Affine | Dense | Convolution | Merge | Dot) else None
+
+    def up(raw, *fracs):
+        return raw.astype(object) * 2 ** (frac - sum(fracs))
+
     match o:
-        case Rescale():
-            return ((v[o.x] - o.offset) * 2 ** (frac - network[o.x].out.frac - o.shift.astype(object)))[..., None]
-        case Dense():
-            products = v[o.x][:, None, :] * o.weight.T[None] * 2 ** (frac - network[o.x].out.frac - o.weight_type.frac)
-            bias = np.broadcast_to(o.bias.astype(object) * 2 ** (frac - o.bias_type.frac), products.shape[:2])
-            return np.concatenate([bias[..., None], products], axis=-1)
-        case Subtract():
-            x, y = (v[name] * 2 ** (frac - network[name].out.frac) for name in (o.x, o.y))
-            return (x - y)[..., None]
-        case SumOfSquares():
-            return (v[o.x] ** 2)[:, None, :]
+        case Affine():
+            products = up(v[o.x] * o.scale, network[o.x].out.frac, o.scale_type.frac)
+            exact = (products + up(o.bias, o.bias_type.frac))[..., None]
+        case Dense() | Convolution():
+            seen = v[o.x][:, None]
+            if isinstance(o, Convolution):
+                seen = np.concatenate([v[o.x], np.zeros((len(v[o.x]), 1), object)], axis=1)[:, o.windows()]
+            weight = o.weight.reshape(seen.shape[-1], -1).T
+            products = up(seen[:, :, None] * weight, network[o.x].out.frac, o.weight_type.frac)
+            bias = np.broadcast_to(up(o.bias, o.bias_type.frac), products.shape[:-1])
+            exact = np.concatenate([bias[..., None], products], axis=-1)
+        case Merge(how="multiply"):
+            exact = (v[o.x] * v[o.y])[..., None]
+        case Merge():
+            x, y = (up(v[name], network[name].out.frac) for name in (o.x, o.y))
+            merge = {"add": np.add, "subtract": np.subtract, "maximum": np.maximum, "minimum": np.minimum}[o.how]
+            exact = merge(x, y)[..., None]
+        case Dot():
+            exact = (v[o.x] * v[o.y])[:, None]
+        case Lookup():
+            exact = v[o.name][..., None]
         case _:
-            return v[o.x][..., None]
+            exact = v[o.x][..., None]
+    product = getattr(o, "product", None)
+    return exact if product is None else cast(exact.astype(np.int64), frac, product).astype(object)
 
 
 @settings(max_examples=150)
@@ -55,9 +79,10 @@ def test_accumulators_hold_every_partial_sum_in_any_order(network, seed):
     rng = np.random.default_rng(seed)
     for o in network.operations[1:]:
         kind, exact = network.flows[o.name].accumulator, terms(o, network, v)
-        if isinstance(o, Rescale | Dense | Subtract):
-            assert kind.frac == aligned(o, network)
-        for order in (np.arange(exact.shape[-1]), np.argsort(exact[0, 0]), rng.permutation(exact.shape[-1])):
+        if isinstance(o, Affine | Dense | Convolution | Merge | Dot):
+            assert kind.frac == (o.product.frac if getattr(o, "product", None) else aligned(o, network))
+        first = exact.reshape(-1, exact.shape[-1])[0]
+        for order in (np.arange(exact.shape[-1]), np.argsort(first), rng.permutation(exact.shape[-1])):
             partial = np.cumsum(exact[..., order], axis=-1)
             assert partial.min() >= kind.min_raw, o.name
             assert partial.max() <= kind.max_raw, o.name
@@ -83,11 +108,23 @@ def test_digests_are_equal_only_if_the_operations_are(one, other):
 
 @given(networks(), st.data())
 def test_digest_changes_with_any_bit_of_any_weight(network, data):
-    o = data.draw(st.sampled_from([o for o in network.operations if isinstance(o, Dense)]))
-    row, column = (data.draw(st.integers(0, n - 1)) for n in o.weight.shape)
-    raw = int(o.weight[row, column])
-    bit = data.draw(st.integers(0, o.weight_type.width - o.weight_type.signed - 1))
-    weight = np.array(o.weight)
-    weight[row, column] = raw ^ (1 << bit)
-    changed = Dense(o.name, o.x, weight, o.weight_type, o.bias, o.bias_type, o.out)
+    names = {"weight": "weight_type", "scale": "scale_type", "bias": "bias_type", "table": "out"}
+    drawn = [(o, name) for o in network.operations for name in names if hasattr(o, name)]
+    o, name = data.draw(st.sampled_from(drawn))
+    numbers, kind = np.array(getattr(o, name)), getattr(o, names[name])
+    element = data.draw(st.integers(0, numbers.size - 1))
+    bit = data.draw(st.integers(0, kind.width - 1 - kind.signed if kind.width > 1 else 0))
+    numbers.flat[element] ^= 1 << bit
+    assume(kind.min_raw <= numbers.flat[element] <= kind.max_raw)
+    changed = replace(o, **{name: numbers})
     assert Network(tuple(changed if p is o else p for p in network.operations)).digest != network.digest
+
+
+def test_random_networks_hold_every_operation(rng):
+    many = [random_network(rng, ROUNDING, OVERFLOW, kind) for kind in KINDS for _ in range(20)]
+    operations = [o for network in many for o in network.operations]
+    assert {type(o) for o in operations} == set(operations_by_name.values())
+    for kind in (Dense, Convolution, Dot):
+        assert {o.product is None for o in operations if isinstance(o, kind)} == {True, False}
+    signed = {network[o.x].out.signed for network in many for o in network.operations if isinstance(o, Lookup)}
+    assert signed == {True, False}

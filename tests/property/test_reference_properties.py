@@ -2,11 +2,12 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from networks import KINDS, networks, random_events, random_network, trace_in_fractions
+from networks import networks, trace_in_fractions
 
 from l1ad.compare import corners
 from l1ad.emulate import reference
 from l1ad.fixed import OVERFLOW, ROUNDING
+from l1ad.fuzz.networks import KINDS, random_events, random_network
 
 seeds = st.integers(0, 2**32 - 1)
 
@@ -30,7 +31,8 @@ def test_reference_equals_a_loop_over_fractions(network, seed):
 def test_reference_equals_a_loop_over_fractions_in_every_mode(rounding, overflow, rng):
     for kind in KINDS:
         network = random_network(rng, rounding, overflow, kind, bits=16)
-        assert {(o.out.rounding, o.out.overflow) for o in network.operations[1:]} == {(rounding, overflow)}
+        modes = {(o.out.rounding, o.out.overflow) for o in network.operations[1:] if not o.name.endswith("sum")}
+        assert modes == {(rounding, overflow)}
         require_equal_to_fractions(network, random_events(rng, network, 10))
 
 

@@ -2,6 +2,7 @@ import json
 import re
 import statistics
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import h5py
@@ -11,13 +12,20 @@ from studies import STUDY, command_line, random_trigger_events, small_network, w
 
 from l1ad import __version__, cli
 from l1ad.cli import STEPS, main
+from l1ad.compare import corners
 from l1ad.emulate import reference
 from l1ad.events.schema import input_columns, load_schema, presence_index
 from l1ad.events.store import EventFile, concatenate, inputs
+from l1ad.hardware.hls import write_project
+from l1ad.hardware.target import Target
+from l1ad.network import Network
+from l1ad.prove.certificate import check
+from l1ad.prove.certificate import load as certificate_of
 from l1ad.study import artefacts, samples
 from l1ad.study.config import load_study
 
 SCHEMA = load_schema()
+FILE_VERBS = ("import", "verify", "minimise", "lint", "fuzz")
 
 
 @pytest.fixture
@@ -68,7 +76,7 @@ def test_answers_come_within_a_second(option, tmp_path):
     if option == "--version":
         assert done.stdout == f"l1ad {__version__}\n"
     else:
-        assert all(f"    {verb} " in done.stdout for verb in ("run", *STEPS))
+        assert all(f"    {verb} " in done.stdout for verb in ("run", *STEPS, *FILE_VERBS, "events"))
         assert "l1ad run configs/quickstart.toml" in done.stdout
 
 
@@ -80,8 +88,31 @@ def test_an_error_is_one_line_and_no_traceback(tmp_path):
     assert done.stderr == "l1ad: error: tiny.toml: unknown key 'csim_event'; did you mean 'csim_events'?\n"
 
 
+@pytest.mark.parametrize("verb", ["run", *STEPS, *FILE_VERBS])
+def test_every_verb_says_what_it_takes(verb, capsys):
+    with pytest.raises(SystemExit) as end:
+        main([verb, "--help"])
+    assert end.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: l1ad {verb} [-h]")
+
+
 @pytest.mark.parametrize(
-    "arguments", [[], ["fly"], ["run"], ["run", "a.toml", "b.toml"], ["run", "a.toml", "--out", "x"]]
+    "arguments",
+    [
+        [],
+        ["fly"],
+        ["run"],
+        ["run", "a.toml", "b.toml"],
+        ["run", "a.toml", "--out", "x"],
+        ["convert", "m.h5", "--out", "n.json"],
+        ["compare", "n.json", "--project", "x"],
+        ["import", "folder"],
+        ["verify", "n.json"],
+        ["minimise", "--out", "n.json"],
+        ["lint"],
+        ["fuzz"],
+        ["fuzz", "--out", "f", "--networks", "many"],
+    ],
 )
 def test_wrong_usage_is_explained(arguments, capsys):
     with pytest.raises(SystemExit) as end:
@@ -96,6 +127,12 @@ def test_verbs_that_take_only_a_study(verb, source, fails):
     assert fails(verb, source) == f"l1ad {verb} takes a study, a .toml file, not {source!r}"
 
 
+def test_models_are_imported_now(fails):
+    assert fails("convert", "model.h5") == (
+        "l1ad convert takes a study, a .toml file, not 'model.h5'; `l1ad import` takes models and projects"
+    )
+
+
 @pytest.mark.parametrize("verb", ["run", *STEPS])
 def test_a_missing_study(verb, here, fails):
     assert fails(verb, "none.toml") == (
@@ -107,11 +144,11 @@ def test_a_missing_study(verb, here, fails):
 @pytest.mark.parametrize(
     ("arguments", "option"),
     [
-        (["convert", "s.toml", "--out", "x"], "--out"),
         (["build", "s.toml", "--out", "x"], "--out"),
         (["emulate", "s.toml", "--events", "x"], "--events"),
         (["emulate", "s.toml", "--out", "x"], "--out"),
-        (["compare", "s.toml", "--project", "x"], "--project"),
+        (["compare", "s.toml", "--against", "x"], "--against"),
+        (["compare", "s.toml", "--events", "x"], "--events"),
     ],
 )
 def test_a_study_takes_no_options(arguments, option, fails):
@@ -121,11 +158,11 @@ def test_a_study_takes_no_options(arguments, option, fails):
 @pytest.mark.parametrize(
     ("arguments", "option"),
     [
-        (["convert", "m.h5"], "--out"),
         (["build", "n.json"], "--out"),
         (["emulate", "n.json", "--out", "x"], "--events"),
         (["emulate", "n.json", "--events", "x"], "--out"),
-        (["compare", "n.json"], "--project"),
+        (["compare", "n.json"], "--against"),
+        (["compare", "n.json", "--events", "x"], "--against"),
     ],
 )
 def test_a_file_needs_its_options(arguments, option, fails):
@@ -217,19 +254,27 @@ def test_files_that_are_no_network(network, here, fails):
         "convert the model again"
     )
     edited = json.loads(json.dumps(document))
-    edited["operations"][1]["shift"][0] += 1
+    edited["operations"][1]["bias"][0] += 1
     path.write_text(json.dumps(edited))
     assert "network.json: digest must be" in build()
     path.write_text("{}")
-    assert build() == "network.json: not a network file: format must be 'l1ad-network/1'"
+    assert build() == (
+        "network.json: not a network file: format must be 'l1ad-network/2'; convert or import the model again"
+    )
+    path.write_text('{"format": "l1ad-network/1", "operations": []}')
+    assert build() == (
+        "network.json: not a network file: format must be 'l1ad-network/2', not 'l1ad-network/1'; "
+        "convert or import the model again"
+    )
     path.write_text("not json")
     assert build().startswith("network.json: not a network file: Expecting value")
     path.write_bytes(b"\x89HDF\r\n\x1a\n\xff")
     assert build().startswith("network.json: not a network file: ")
     path.unlink()
-    assert "'network.json'" in build()
+    file = "network must be a readable file, not 'network.json' ({}); `l1ad import` makes one"
+    assert build() == file.format("No such file or directory")
     path.mkdir()
-    assert "'network.json'" in build()
+    assert build() == file.format("Is a directory")
     assert not (here / "project").exists()
 
 
@@ -237,15 +282,14 @@ def test_a_firmware_project_from_a_network_alone(network, here, fails, capsys):
     assert main(["build", "network.json", "--out", "project"]) == 0
     assert capsys.readouterr().out == "project: Vitis HLS project\n"
     assert json.loads((here / "project" / "manifest.json").read_text())["network_digest"] == network.digest
-    other = small_network(input_columns(SCHEMA)[:-1])
-    other.save(here / "other.json")
-    assert fails("compare", "other.json", "--project", "project") == (
-        f"project: firmware was built from network {network.digest[:12]}, not from {other.digest[:12]}; "
-        "run `l1ad build` again"
-    )
-    assert fails("compare", "other.json", "--project", "nowhere").startswith(
-        "nowhere: not a firmware project of l1ad ("
-    )
+    small_network(input_columns(SCHEMA)[:-1]).save(here / "other.json")
+    assert main(["build", "other.json", "--out", "project"]) == 0  # a project is replaced, and nothing else is
+    (here / "mine").mkdir()
+    (here / "mine" / "thesis.txt").write_text("")
+    for out in ("mine", "other.json"):
+        assert fails("build", "other.json", "--out", out) == (
+            f"{out}: must be new, empty or a firmware project of l1ad, to be replaced; name another"
+        )
 
 
 @pytest.mark.usefixtures("network", "events")
@@ -328,6 +372,7 @@ def test_a_sample_must_say_whether_it_is_simulated(study, here):
         (KeyboardInterrupt(), 130, "l1ad: interrupted; run the same command again to go on\n"),
         (ImportError("TensorFlow must use Keras 2"), 1, "l1ad: error: TensorFlow must use Keras 2\n"),
         (RuntimeError("vitis_hls ended with status 3"), 1, "l1ad: error: vitis_hls ended with status 3\n"),
+        (RuntimeError("it failed:\n  a.h:1: no\n\n"), 1, "l1ad: error: it failed: | a.h:1: no\n"),
     ],
 )
 def test_how_a_run_may_end(error, status, text, monkeypatch, capsys):
@@ -348,8 +393,7 @@ def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
         main(["run", "s.toml"])
 
 
-# QKeras makes 'auto_po2' of a missing alpha
-def test_a_quantiser_without_alpha_is_refused(here, fails):
+def save_a_model(path, alpha):
     from l1ad.models.keras import SumOfSquares, TriggerScaling, keras, qkeras, save_model
 
     columns = input_columns(SCHEMA)
@@ -359,22 +403,196 @@ def test_a_quantiser_without_alpha_is_refused(here, fails):
     x = qkeras.QActivation(qkeras.quantized_bits(10, 5, alpha=1), name="inputs")(x)
     x = qkeras.QDense(
         3,
-        kernel_quantizer=qkeras.quantized_bits(6, 1),
+        kernel_quantizer=qkeras.quantized_bits(6, 1, alpha=alpha),
         bias_quantizer=qkeras.quantized_bits(6, 1, alpha=1),
         activation=qkeras.quantized_bits(10, 5, alpha=1),
         name="latent",
     )(x)
-    save_model(keras.Model(trigger, SumOfSquares("ap_ufixed<18,14>", name="score")(x)), here / "model.h5")
-    assert fails("convert", "model.h5", "--out", "network.json") == (
-        "layer 'latent': quantized_bits alpha must be 1, not 'auto_po2'; set alpha=1 and retrain "
-        "(QKeras makes 'auto_po2' of a kernel's alpha=None)"
+    save_model(keras.Model(trigger, SumOfSquares("ap_ufixed<18,14>", name="score")(x)), path)
+
+
+def test_a_model_is_imported(here, capsys):
+    save_a_model(here / "model.h5", None)  # QKeras makes 'auto_po2' of it, which is exact
+    assert main(["import", "model.h5", "--out", "network.json"]) == 0
+    network = Network.load("network.json")
+    assert network.input.columns == tuple(column.name for column in input_columns(SCHEMA))
+    assert capsys.readouterr().out.splitlines()[-1] == (
+        f"network.json: network {network.digest[:12]}, 57 inputs, {len(network.operations)} operations, "
+        "score ap_ufixed<18,14,AP_TRN,AP_WRAP>"
     )
-    assert not Path("network.json").exists()
+
+
+def test_a_floating_point_scale_is_refused(here, fails):
+    save_a_model(here / "model.h5", "auto")
+    error = fails("import", "model.h5", "--out", "network.json")
+    assert re.match(r"layer 'latent': .*'auto'.*retrain", error), error
+    assert sorted(path.name for path in here.iterdir()) == ["model.h5"]
 
 
 @pytest.mark.usefixtures("events")
 def test_files_that_are_no_model(here, fails):
-    assert fails("convert", "none.h5", "--out", "n.json").startswith("none.h5: not a Keras model that l1ad can read: ")
+    assert fails("import", "none.h5", "--out", "n.json") == (
+        "source must be an hls4ml project or a QKeras file, not 'none.h5': check the path"
+    )
     (here / "text.h5").write_text("no model")
-    assert fails("convert", "text.h5", "--out", "n.json").startswith("text.h5: not a Keras model that l1ad can read: ")
-    assert fails("convert", "events.h5", "--out", "n.json").startswith("events.h5: not a Keras model")
+    assert fails("import", "text.h5", "--out", "n.json").startswith("text.h5: not a Keras model that l1ad can read: ")
+    assert fails("import", "events.h5", "--out", "n.json").startswith("events.h5: not a Keras model")
+    (here / "folder").mkdir()
+    assert fails("import", "folder", "--out", "n.json") == (
+        f"{here}/folder: one folder must hold defines.h and parameters.h, not none; "
+        "name the folder of one project that hls4ml generated"
+    )
+    assert not Path("n.json").exists()
+
+
+COLUMNS = {
+    "nope": "schema must be one of adc2021, cicada, cms_run3, lhco or the path of a .toml file, not 'nope'",
+    "cms_run3/none": "selection must be one of axol1tl (schema cms_run3), not 'none'",
+    "cicada": "columns must be of a schema with selections, and 'cicada' has none; write a .toml with one",
+    "two.toml": "columns must be two.toml/SELECTION, the selection one of some, all, not 'two.toml'",
+    "two.toml/some": "columns must be 57, as many as the inputs of the project, not 1; choose other columns",
+}
+TWO = """
+name = "two"
+collections.jet = { slots = 2, pt = { bits = 9, lsb = 0.5, unit = "GeV" } }
+selections.some = { objects = [["jet", 1]], columns = ["pt"] }
+selections.all = { objects = [["jet", 2]], columns = ["pt"] }
+"""
+
+
+@pytest.fixture
+def project(here, network):
+    """``project``, of ``network.json``."""
+    return write_project(network, here / "project", Target(), corners(network)[:1])
+
+
+@pytest.mark.usefixtures("project")
+def test_columns_that_do_not_fit(here, fails):
+    (here / "two.toml").write_text(TWO)
+    for columns, error in COLUMNS.items():
+        assert fails("import", "project", "--columns", columns, "--out", "n.json") == error
+        assert fails("lint", "project", "--columns", columns) == error
+    assert not Path("n.json").exists()
+
+
+@pytest.mark.usefixtures("project")
+def test_a_project_is_imported(network, capsys):
+    assert main(["import", "project", "--columns", "cms_run3", "--out", "new/n.json"]) == 0
+    found = Network.load("new/n.json")
+    assert found.input.columns == network.input.columns
+    assert capsys.readouterr().out.startswith(f"new/n.json: network {found.digest[:12]}, 57 inputs, ")
+    assert main(["lint", "project", "--columns", "cms_run3/axol1tl"]) == 0
+    assert capsys.readouterr().out == "project: 0 findings\n"
+
+
+@pytest.mark.usefixtures("network", "events")
+def test_scores_are_compared(here, fails, capsys):
+    arguments = ["compare", "network.json", "--against", "scores.h5", "--events", "events.h5"]
+    assert main(["emulate", "network.json", "--events", "events.h5", "--out", "scores.h5"]) == 0
+    capsys.readouterr()
+    assert main(arguments) == 0
+    assert "reference = scores.h5: 0 mismatches in 500 events (1 operations each)" in capsys.readouterr().out
+    with h5py.File("scores.h5", "r+") as file:
+        file["raw"][7] += 1
+    assert main(arguments) == 1
+    out, error = capsys.readouterr()
+    assert "reference = scores.h5: 1 mismatches in 500 events; first at event 7, operation 'score', element 0" in out
+    assert out.splitlines()[-1] == "likely cause: none of the known mistakes accounts for it"
+    assert error == "l1ad: error: scores.h5: must give the scores of network.json, not others in 1 events\n"
+    assert fails(*arguments[:-2]) == ("scores.h5: must go with the events that the scores are of; add --events FILE")
+    missing = "--against must be an hls4ml project or a file of scores, not 'none': check the path"
+    assert fails("compare", "network.json", "--against", "none") == missing
+    (here / "folder").mkdir()
+    assert "one folder must hold defines.h" in fails("compare", "network.json", "--against", "folder")
+    assert fails(*arguments[:-1], "none.h5") == "event file must exist, not be missing: none.h5; check the path"
+
+
+@pytest.mark.usefixtures("network", "events")
+def test_a_certificate_is_written(capsys):
+    assert main(["verify", "network.json", "--events", "events.h5", "--out", "new/c.json"]) == 0
+    out = capsys.readouterr().out
+    assert "over the hardware ranges, " in out
+    assert "over the ranges of the sample, " in out
+    certificate = certificate_of("new/c.json")
+    assert check(certificate, Network.load("network.json")) == ()
+    assert out.splitlines()[-1] == f"new/c.json: certificate of network {certificate.network[:12]}"
+
+
+def test_a_smaller_network_is_written(network, events, capsys):
+    assert main(["minimise", "network.json", "--out", "new/n.json"]) == 0
+    smaller = Network.load("new/n.json")
+    np.testing.assert_array_equal(
+        reference.emulate(smaller, inputs(events)), reference.emulate(network, inputs(events))
+    )
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last.startswith(f"new/n.json: network {smaller.digest[:12]}, 2 -> 2 operations, ")
+
+
+@pytest.mark.parametrize("verb", ["verify", "minimise"])
+def test_what_cannot_be_written_is_not_begun(verb, network, here, fails, monkeypatch):
+    def never(*_, **__):
+        raise AssertionError
+
+    monkeypatch.setattr("l1ad.prove.certificate.prove", never)
+    monkeypatch.setattr("l1ad.prove.minimise.minimise", never)
+    (here / "file").write_text("")
+    assert fails(verb, "network.json", "--out", "file/out.json") == (
+        "file/out.json: cannot write into folder 'file' (File exists); choose a writable folder"
+    )
+    assert fails(verb, "network.json", "--out", ".") == ".: must be a file to write, not a folder; name a file in it"
+    assert sorted(path.name for path in here.iterdir()) == ["file", "network.json"]
+    assert Network.load("network.json") == network
+
+
+@pytest.mark.parametrize("verb", ["verify", "minimise"])
+@pytest.mark.usefixtures("network")
+def test_an_interrupted_verb_leaves_nothing(verb, here, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    (here / "out.json").write_text("before")
+    monkeypatch.setattr("l1ad.prove.certificate.prove", interrupted)
+    monkeypatch.setattr("l1ad.prove.minimise.minimise", interrupted)
+    assert main([verb, "network.json", "--out", "out.json"]) == 130
+    assert capsys.readouterr().err == "l1ad: interrupted; run the same command again to go on\n"
+    assert sorted(path.name for path in here.iterdir()) == ["network.json", "out.json"]
+    assert (here / "out.json").read_text() == "before"
+
+
+def test_lint_ends_in_an_error_if_it_finds_one(network, fails, capsys):
+    assert main(["lint", "network.json"]) == 0
+    assert capsys.readouterr().out == "network.json: 0 findings\n"
+    score = replace(network.score, out=replace(network.score.out, overflow="WRAP"))
+    Network((*network.operations[:-1], score)).save("network.json")
+    assert main(["lint", "network.json"]) == 1
+    out, error = capsys.readouterr()
+    assert out.startswith("error: operation 'score': the score wraps in ap_ufixed<18,14,AP_TRN,AP_WRAP>, so that ")
+    assert out.endswith("\nnetwork.json: 1 findings\n")
+    assert error == "l1ad: error: network.json: must have no errors, not 1; warnings alone would pass\n"
+    assert fails("lint", "network.json", "--columns", "cms_run3") == (
+        "--columns is for projects, and network.json says what its columns are: leave it out"
+    )
+    assert "not 'nowhere' (No such file" in fails("lint", "nowhere")
+
+
+def test_fuzzing(here, fails, monkeypatch, capsys):
+    from l1ad.fuzz import run
+
+    def wrong(network, x, _):
+        return reference.emulate(network, x) + 1
+
+    monkeypatch.setattr(run, "EXECUTORS", {"copy": lambda network, x, _: reference.emulate(network, x)})
+    assert main(["fuzz", "--out", "good", "--networks", "2", "--seed", "3"]) == 0
+    assert re.search(r"^2 networks, \d+ events, 0 refused: 0 disagree", capsys.readouterr().out, re.M)
+    monkeypatch.setattr(run, "EXECUTORS", {"wrong": wrong})
+    assert main(["fuzz", "--out", "bad", "--networks", "1"]) == 1
+    out, error = capsys.readouterr()
+    assert out.endswith("  bad/seed0-network0-wrong\n")
+    assert error == "l1ad: error: executors must agree on all networks, not differ in 1; see bad\n"
+    for option, value, both in (("--networks", 0, "0 and 0"), ("--seed", -1, "20 and -1")):
+        assert fails("fuzz", "--out", "none", option, value) == (
+            f"--networks must be at least 1 and --seed not negative, not {both}"
+        )
+    (here / "file").write_text("")
+    assert fails("fuzz", "--out", "file") == "file: must be a folder for the cases, and cannot be made (File exists)"
+    assert not Path("none").exists()

@@ -4,19 +4,23 @@ import pytest
 from l1ad.compare import Difference, accumulator_bits, agree, corners, raw_of, require_float32
 from l1ad.errors import MismatchError
 from l1ad.fixed import FixedPoint
-from l1ad.network import Dense, Input, Network, SumOfSquares
+from l1ad.network import Network
+from l1ad.operations import Dense, Dot, Input
 
 
 def ints(*values):
     return np.array(values, np.int64)
 
 
+KIND = FixedPoint(4, 2)
+
+
 def make(weight_bits=4):
     weight = np.full((3, 2), (1 << (weight_bits - 1)) - 1, np.int64)
     return Network((
         Input("trigger", ("pt", "eta", "phi"), ints(0, -9, 5), ints(100, 9, 8), FixedPoint(8, 0)),
-        Dense("code", "trigger", weight, FixedPoint(weight_bits, 2), ints(0, 0), FixedPoint(4, 2), FixedPoint(10, 2)),
-        SumOfSquares("score", "code", FixedPoint(16, 3, False)),
+        Dense("code", "trigger", weight, FixedPoint(weight_bits, 2), ints(0, 0), KIND, None, FixedPoint(10, 2)),
+        Dot("score", "code", "code", None, FixedPoint(16, 3, False)),
     ))  # fmt: skip
 
 

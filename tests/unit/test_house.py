@@ -12,21 +12,28 @@ PACKAGE = Path(__file__).parents[2] / "l1ad"
 LAYERS = (
     {"l1ad", "errors", "files"},
     {"documents", "fixed", "progress"},
+    {"operations"},
     {"network"},
+    {"canonical"},
     {"events"},
     {"compare", "convert", "emulate", "hardware", "models"},
-    {"trigger"},
+    {"fuzz", "prove", "trigger"},
+    {"audit"},
     {"study"},
+    {"verbs"},
     {"cli"},
 )
 """From the ground up; imports point down, or stay within a package."""
 SIDEWAYS = {("convert", "models"), ("hardware", "emulate")}
 HEAVY = {"tensorflow": {"models", "convert"}, "hls4ml": {"hardware"}}
 HEAVY |= {name: {"models", "convert"} for name in ("qkeras", "tf_keras", "keras", "tensorflow_model_optimization")}
-LOADS_HEAVY = tuple(
-    f"l1ad.{name}" for name in ("models.keras", "models.architectures", "models.training", "convert", "hardware.hls")
+LOADS_HEAVY = (
+    *(f"l1ad.models.{name}" for name in ("keras", "architectures", "training")),
+    *("l1ad.convert.from_qkeras", "l1ad.convert.quantisers", "l1ad.hardware.hls"),
 )
 """Modules that load a framework: a step of a study imports them when it needs them, not before."""
+LAZY = ("audit", "cli", "events", "fuzz", "prove", "study", "trigger", "verbs")
+"""Rooms that import those modules in functions only."""
 MAX_LINES = 500
 LONG: set[str] = set()
 """Files over `MAX_LINES`, to be split; nothing may join them."""
@@ -85,7 +92,7 @@ def test_frameworks_stay_in_their_rooms(name):
         assert allowed is None or room_of_file(name) in allowed, f"{name} must not import {module}"
 
 
-@pytest.mark.parametrize("name", [n for n in FILES if room_of_file(n) in ("study", "cli", "trigger", "events")])
+@pytest.mark.parametrize("name", [n for n in FILES if room_of_file(n) in LAZY])
 def test_steps_import_frameworks_when_they_need_them(name):
     at_once = list(imports(ast.Module([n for n in TREES[name].body if not isinstance(n, ast.FunctionDef)], [])))
     assert not [module for module in at_once if module.startswith(LOADS_HEAVY)]
@@ -158,6 +165,12 @@ except SystemExit as end:
         (HELP.format("'--version'"), []),
         (HELP.format("'--help'"), []),
         (HELP.format("'run', '--help'"), []),
+        (HELP.format("'import', '--help'"), []),
+        ("import l1ad.verbs, l1ad.audit.against, l1ad.audit.lint, l1ad.study.lint", []),
+        ("import l1ad.convert.from_hls4ml.importer, l1ad.fuzz.run, l1ad.prove.minimise", []),
+        ("from l1ad.cli import main; main(['import', 'nowhere', '--out', 'o'])", []),
+        ("from l1ad.cli import main; main(['lint', 'no.json'])", []),
+        ("from l1ad.cli import main; main(['compare', 'no.json', '--against', 'nowhere'])", []),
         ("from l1ad.cli import main; main(['rate', 'none.toml'])", []),
         ("from l1ad.cli import main; main(['emulate', 'no.json', '--events', 'e', '--out', 'o'])", []),
     ],
@@ -167,6 +180,7 @@ def test_frameworks_are_loaded_only_by_those_who_need_them(code, expected):
     assert last_line(f"import sys\n{code}\nprint([m for m in {frameworks} if m in sys.modules])") == str(expected)
 
 
-def test_the_command_line_starts_without_numbers_and_plots():
+@pytest.mark.parametrize("code", ["import l1ad.cli", HELP.format("'--help'"), HELP.format("'minimise', '--help'")])
+def test_the_command_line_starts_without_numbers_and_plots(code):
     unneeded = ("numpy", "scipy", "h5py", "matplotlib", "rich", "jinja2")
-    assert last_line(f"import sys\nimport l1ad.cli\nprint([m for m in {unneeded} if m in sys.modules])") == "[]"
+    assert last_line(f"import sys\n{code}\nprint([m for m in {unneeded} if m in sys.modules])") == "[]"

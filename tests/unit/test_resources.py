@@ -5,14 +5,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from networks import random_network
 
 from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint
+from l1ad.fuzz.networks import random_network
 from l1ad.hardware.resources import (
     ESTIMATE,
     HLS,
     METHOD,
     Resources,
+    _cost,
     _signed_digits,
     estimate,
     find_vitis,
@@ -20,7 +21,8 @@ from l1ad.hardware.resources import (
     synthesise,
 )
 from l1ad.hardware.target import Target
-from l1ad.network import Dense, Input, Network
+from l1ad.network import Network
+from l1ad.operations import Affine, Cast, Convolution, Dense, Dot, Input, Lookup, Merge
 
 REPORT = Path(__file__).parents[1] / "reports" / "csynth.xml"
 RECORDED = Path(__file__).parents[3] / "shared" / "data" / "vendor_reports"
@@ -45,7 +47,7 @@ def two_inputs(weights, bias, out):
     trigger = Input("trigger", ("a", "b"), np.full(2, -128), np.full(2, 127), FixedPoint(8, 0))
     weight = np.array([[w] for w in weights])
     return Network(
-        (trigger, Dense("score", "trigger", weight, FixedPoint(8, 0), np.array([bias]), FixedPoint(4, 0), out))
+        (trigger, Dense("score", "trigger", weight, FixedPoint(8, 0), np.array([bias]), FixedPoint(4, 0), None, out))
     )
 
 
@@ -77,6 +79,37 @@ def test_adders_counted_by_hand(weights, bias, out, lut, levels):
     assert row == Resources(
         ESTIMATE, METHOD, "xcvu13p-flga2577-2-e", 0.9, lut, None, 0, 0, cycles, 1, pytest.approx(0.9 * cycles)
     )
+
+
+SHORT = FixedPoint(8, 0)
+SEVEN, NOTHING = np.full(2, 7), np.zeros(2, np.int64)
+
+
+@pytest.mark.parametrize(
+    ("operation", "lut", "levels"),
+    [
+        (Affine("o", "x", SEVEN, SHORT, NOTHING, SHORT, WIDE), 2 * 11, 1),
+        (Affine("o", "x", SEVEN, SHORT, np.ones(2, np.int64), SHORT, WIDE), 2 * (11 + 11), 2),  # -895 .. 890
+        (Merge("o", "add", "x", "x", WIDE), 2 * 9, 1),
+        (Merge("o", "subtract", "x", "x", FixedPoint(8, 0, True, "TRN", "SAT")), 2 * (9 + 8), 2),
+        (Merge("o", "multiply", "x", "x", WIDE), 2 * 8 * 8, 3),
+        (Cast("o", "x", FixedPoint(4, -1, True, "RND", "SAT")), 2 * (4 + 4), 2),
+        (Cast("o", "x", FixedPoint(4, -1)), 0, 0),
+        (Lookup("o", "x", np.zeros(256, np.int64), FixedPoint(6, 0)), 2 * 6 * 4, 2),  # 256 entries in 4 LUT a bit
+        # one window for each of two pixels
+        (
+            Convolution("o", "x", (1, 2, 1), np.full((1, 1, 1, 1), 7), SHORT, np.zeros(1, np.int64), SHORT, (1, 1),
+                        (0, 0, 0, 0), None, WIDE),
+            2 * 11, 1,
+        ),
+        # squares at half price, and one adder of their sum, of 16 bits
+        (Dot("o", "x", "x", None, WIDE), 2 * 8 * 8 // 2 + 16, 4),
+    ],
+)  # fmt: skip
+def test_every_operation_is_counted(operation, lut, levels):
+    trigger = Input("x", ("a", "b"), np.full(2, -128), np.full(2, 127), SHORT)
+    ends = () if isinstance(operation, Dot) else (Dot("score", "o", "o", None, FixedPoint(8, 0)),)
+    assert _cost(operation, Network((trigger, operation, *ends))) == (lut, levels)
 
 
 def test_latency_is_in_whole_clocks():

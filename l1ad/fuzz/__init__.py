@@ -1,0 +1,1 @@
+"""Differential fuzzing: random networks, whose executors must agree."""

@@ -1,0 +1,1 @@
+"""Proofs about a network: what every accumulator and cast can reach, and whether it overflows."""

@@ -1,0 +1,199 @@
+"""What the verbs of the command line do with files; each gives the lines to print."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from l1ad.errors import MismatchError
+from l1ad.files import cache_folder, replacing
+from l1ad.network import Network
+
+if TYPE_CHECKING:
+    from l1ad.events.schema import InputColumn
+    from l1ad.fixed import Raw
+
+N_EVENTS = 100_000
+"""Random events of a comparison, after the corners."""
+
+
+def import_source(source: Path, out: Path, columns: str | None) -> Iterator[str]:
+    """Network of an hls4ml project (a folder) or a QKeras model (a file); `columns`: SCHEMA or SCHEMA/SELECTION."""
+    named = named_columns(columns) if columns else None
+    notes: tuple[str, ...] = ()
+    if not source.exists():
+        raise FileNotFoundError(
+            f"source must be an hls4ml project or a QKeras file, not {str(source)!r}: check the path"
+        )
+    with replacing(out) as aside:
+        if source.is_dir():
+            from l1ad.convert.from_hls4ml.importer import import_project
+
+            imported = import_project(source, named)
+            network, notes = imported.network, imported.notes
+        else:
+            from l1ad.convert.from_qkeras import convert
+            from l1ad.models.keras import load_model
+
+            network = convert(load_model(source), named)
+        network.save(aside)
+    yield from (f"note: {note}" for note in notes)
+    kinds = f"{len(network.input.columns)} inputs, {len(network.operations)} operations"
+    yield f"{out}: network {network.digest[:12]}, {kinds}, score {network.score.out}"
+
+
+def named_columns(text: str) -> tuple[InputColumn, ...]:
+    """Columns of ``SCHEMA`` or ``SCHEMA/SELECTION``.
+
+    Raises
+    ------
+    ValueError
+        If there is no such schema or selection, or the schema has several and none is named.
+    """
+    from l1ad.events.schema import input_columns, load_schema
+
+    name, _, selection = text.partition("/")
+    schema = load_schema(name)
+    known = [each.name for each in schema.selections]
+    if not known:
+        raise ValueError(f"columns must be of a schema with selections, and {name!r} has none; write a .toml with one")
+    if not selection and len(known) != 1:
+        raise ValueError(f"columns must be {name}/SELECTION, the selection one of {', '.join(known)}, not {text!r}")
+    return input_columns(schema, selection or known[0])
+
+
+def build(source: Path, out: Path) -> Iterator[str]:
+    """Vitis HLS project of a network.
+
+    Raises
+    ------
+    OSError
+        If there is something else in the place of the project, which is replaced whole.
+    """
+    from l1ad.compare import corners
+    from l1ad.hardware.hls import write_project
+    from l1ad.hardware.target import Target
+
+    network = Network.load(source)
+    if out.exists() and not (out / "manifest.json").is_file() and not (out.is_dir() and not any(out.iterdir())):
+        raise FileExistsError(f"{out}: must be new, empty or a firmware project of l1ad, to be replaced; name another")
+    yield f"{write_project(network, out, Target(), corners(network))}: Vitis HLS project"
+
+
+def emulate(source: Path, events: Path, out: Path) -> Iterator[str]:
+    """Raw scores of an event file."""
+    from l1ad.study.pipeline import emulate_file
+
+    yield f"{out}: {emulate_file(Network.load(source), events, out)} scores"
+
+
+def compare(source: Path, against: Path, events: Path | None) -> Iterator[str]:
+    """A network against an hls4ml project (a folder) or recorded scores (a file of `emulate`), and why they differ.
+
+    Raises
+    ------
+    MismatchError
+        If they differ; after the lines that say where, and guess why.
+    """
+    from l1ad.audit.against import against_project, against_scores, simulation
+    from l1ad.compare import random_inputs
+
+    network = Network.load(source)
+    if not against.exists():
+        raise FileNotFoundError(
+            f"--against must be an hls4ml project or a file of scores, not {str(against)!r}: check the path"
+        )
+    if not against.is_dir() and events is None:
+        raise ValueError(f"{against}: must go with the events that the scores are of; add --events FILE")
+    x = random_inputs(network, N_EVENTS) if events is None else _inputs(network, events)
+    if against.is_dir():
+        comparison = against_project(network, simulation(against, cache_folder()), x)
+    else:
+        comparison = against_scores(network, against, x)
+    yield str(comparison.agreement)
+    if comparison.agreement.n_mismatches:
+        yield from comparison.why(network, x)
+        found = comparison.agreement
+        raise MismatchError(f"{against}: must give the scores of {source}, not others in {found.n_mismatches} events")
+
+
+def _inputs(network: Network, events: Path) -> Raw:
+    import numpy as np
+
+    from l1ad.study.samples import inputs_of, selection_of
+
+    return np.concatenate(list(inputs_of(network, events, selection_of(network, events), "read events")))
+
+
+def verify(source: Path, out: Path, events: Path | None) -> Iterator[str]:
+    """Certificate of what can overflow; with `events`, also over the ranges that they have."""
+    from l1ad.prove.certificate import lines, prove, save
+
+    network = Network.load(source)
+    with replacing(out) as aside:
+        certificate = prove(network, sample=None if events is None else _inputs(network, events))
+        save(certificate, aside)
+    yield from lines(certificate)
+    yield f"{out}: certificate of network {network.digest[:12]}"
+
+
+def minimise(source: Path, out: Path) -> Iterator[str]:
+    """A smaller network of the same scores, and what was dropped."""
+    from l1ad.prove.minimise import minimise as minimised
+
+    network = Network.load(source)
+    with replacing(out) as aside:
+        result = minimised(network)
+        result.network.save(aside)
+    yield from (str(step) for step in result.steps)
+    yield f"{out}: network {result.network.digest[:12]}, {result}"
+
+
+def lint(source: Path, columns: str | None) -> Iterator[str]:
+    """Findings in a project, a network or a study.
+
+    Raises
+    ------
+    MismatchError
+        If any of them is an error; after the lines.
+    """
+    from l1ad.audit.lint import lint_network, lint_project
+
+    if columns and not source.is_dir():
+        raise ValueError(f"--columns is for projects, and {source} says what its columns are: leave it out")
+    if source.suffix == ".toml":
+        from l1ad.study.lint import lint_study
+
+        findings = lint_study(source)
+    elif source.is_dir():
+        findings = lint_project(source, named_columns(columns) if columns else None)
+    else:
+        findings = lint_network(Network.load(source))
+    yield from (str(finding) for finding in findings)
+    errors = sum(finding.severity == "error" for finding in findings)
+    yield f"{source}: {len(findings)} findings"
+    if errors:
+        raise MismatchError(f"{source}: must have no errors, not {errors}; warnings alone would pass")
+
+
+def fuzz(out: Path, networks: int, seed: int) -> Iterator[str]:
+    """Differential fuzzing.
+
+    Raises
+    ------
+    MismatchError
+        If executors disagree; after the lines that say where the cases are.
+    """
+    from l1ad.fuzz.run import fuzz as run
+
+    if networks < 1 or seed < 0:
+        raise ValueError(f"--networks must be at least 1 and --seed not negative, not {networks} and {seed}")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OSError(f"{out}: must be a folder for the cases, and cannot be made ({error.strerror})") from error
+    report = run(seed, networks, out)
+    yield str(report)
+    if report.cases:
+        raise MismatchError(f"executors must agree on all networks, not differ in {len(report.cases)}; see {out}")
