@@ -37,6 +37,7 @@ MODELS = {
     "threshold": dense([layers.ReLU(threshold=0.5)], [relu]),
     "elu": dense([layers.ELU()], [relu]),
     "softmax": dense([layers.Softmax()], [relu]),
+    "quick": dense([layers.Softmax(name="quick")], [relu]),
     "lines": ((8, 2), [layers.Conv1D(3, 3, padding="same"), layers.ReLU(), layers.Conv1D(2, 2, strides=2),
                        layers.Flatten(), layers.Dense(1)]),
     "pooled": ((10, 3), [layers.Conv1D(4, 1, activation="relu"), layers.GlobalAveragePooling1D(), layers.Dense(1)]),
@@ -53,8 +54,10 @@ for layer in model.layers:
                        for v, w in zip(layer.weights, layer.get_weights())])
 config = hls4ml.utils.config_from_keras_model(model, granularity="name", backend=backend, default_precision=precision)
 config["Model"] |= {"Strategy": strategy, "ReuseFactor": int(reuse)}
-for layer in config["LayerName"].values():
+for key, layer in config["LayerName"].items():
     layer |= {"Strategy": strategy, "ReuseFactor": int(reuse)}
+    if key == "quick":
+        layer["Implementation"] = "latency"
 hls4ml.converters.convert_from_keras_model(
     model, hls_config=config, output_dir=folder, backend=backend, io_type="io_parallel"
 ).write()
@@ -79,6 +82,8 @@ CASES = [
     ("lines", "Vivado", "Latency", "1", DEFAULT),
     ("lines", "Vitis", "Resource", "4", "ap_fixed<13,5>"),
     ("pooled", "Vitis", "Latency", "1", DEFAULT),
+    ("softmax", "Vitis", "Latency", "1", DEFAULT),
+    ("quick", "Vivado", "Latency", "1", "ap_fixed<14,6>"),
     ("images", "Vitis", "Latency", "1", DEFAULT),
     ("images", "Vivado", "Resource", "2", "ap_fixed<11,4>"),
 ]
@@ -91,6 +96,9 @@ def test_what_hls4ml_makes_is_read_and_equals_its_own_compiled_code(settings, tm
     network = import_project(folder).network
     x = random_inputs(network, 4_000)
     assert len(np.unique(reference.emulate(network, x))) > 50
+    if settings[0] in ("softmax", "quick"):
+        wanted = {"softmax": "stable", "quick": "latency"}[settings[0]]
+        assert f"softmax_implementation::{wanted};" in (folder / "firmware" / "parameters.h").read_text()
     simulated = simulation(folder, tmp_path / "build")
     against_project(network, simulated, x).agreement.require()
     expected = reference.trace(network, x[:500])
@@ -99,7 +107,7 @@ def test_what_hls4ml_makes_is_read_and_equals_its_own_compiled_code(settings, tm
     agree(network, "network", expected, "C simulation", found).require()
 
 
-@pytest.mark.parametrize(("name", "layer"), [("softmax", "softmax"), ("elu", "elu")])
+@pytest.mark.parametrize(("name", "layer"), [("elu", "elu")])
 def test_layers_that_are_not_read_are_refused_by_line(name, layer, tmp_path):
     folder = generate(tmp_path / "project", name, "Vitis", "Latency", "1", DEFAULT)
     lines = (folder / "firmware" / "myproject.cpp").read_text().splitlines()

@@ -169,9 +169,10 @@ def test_a_project_is_read(tmp_path):
 def test_config_structs(tmp_path):
     configs = read(write_small_project(tmp_path)).configs
     assert configs["relu_config3"] == Config(
-        "relu_config3", "activ_config", {"n_in": 2}, {}, {}, Place("firmware/parameters.h", 31)
+        "relu_config3", "activ_config", {"n_in": 2}, {}, {}, {}, Place("firmware/parameters.h", 31)
     )
     config = configs["config2"]
+    assert config.floats == {"exp_scale": 1.0}
     assert (config.name, config.kind, str(config.place)) == ("config2", "dense_config", "firmware/parameters.h:8")
     assert config.constants == {
         "n_in": 3,

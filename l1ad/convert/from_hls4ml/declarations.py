@@ -106,6 +106,8 @@ class Config:
         Of the struct, and of what it derives from, without namespace (``dense_config``).
     constants : mapping of str to int
         ``static const`` members that are integers or bools; those that cannot be evaluated are left out.
+    floats : mapping of str to float
+        Those that are other numbers.
     names : mapping of str to str
         Members that are names, without namespace: ``strategy`` -> ``latency``, ``implementation`` -> ``linebuffer``;
         and ``using`` or ``typedef`` members whose right side is no AP type, such as ``mult_config`` ->
@@ -118,6 +120,7 @@ class Config:
     name: str
     kind: str
     constants: Mapping[str, int]
+    floats: Mapping[str, float]
     names: Mapping[str, str]
     types: Mapping[str, FixedPoint]
     place: Place

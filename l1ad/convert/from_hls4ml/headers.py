@@ -205,6 +205,7 @@ def array_size(brackets: str, view: Declared, place: Place) -> int:
 
 def _config(view: Declared, name: str, kind: str, struct: Statement) -> Config:
     constants: dict[str, int] = {}
+    floats: dict[str, float] = {}
     names: dict[str, str] = {}
     types: dict[str, FixedPoint] = {}
     for member in struct.body or ():
@@ -220,6 +221,8 @@ def _config(view: Declared, name: str, kind: str, struct: Statement) -> Config:
             except ValueError:
                 if re.fullmatch(r"[A-Za-z_][\w:]*", right):
                     names[target] = right.split("::")[-1]
+                elif re.fullmatch(r"-?[\d.]+(?:[eE]-?\d+)?f?", right):
+                    floats[target] = float(right.rstrip("f"))
             continue
         else:
             continue
@@ -227,7 +230,7 @@ def _config(view: Declared, name: str, kind: str, struct: Statement) -> Config:
             types[target] = fixed_type(view.typedefs, right, member.place)
         else:
             names[target] = right.partition("<")[0].strip().split("::")[-1]
-    return Config(name, kind.split("::")[-1], constants, names, types, struct.place)
+    return Config(name, kind.split("::")[-1], constants, floats, names, types, struct.place)
 
 
 def is_type(view: Declared, text: str) -> bool:

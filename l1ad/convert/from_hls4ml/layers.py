@@ -18,7 +18,7 @@ import numpy as np
 
 from l1ad.convert.from_hls4ml.declarations import Call, Config, Constants, Place, Project, Variable
 from l1ad.convert.from_hls4ml.shift_add import dense_weights
-from l1ad.convert.from_hls4ml.tables import activation_table, address_type, doubtful
+from l1ad.convert.from_hls4ml.tables import activation_table, address_type, doubtful, softmax_table, top_bits
 from l1ad.errors import UnsupportedError
 from l1ad.fixed import FixedPoint, Raw, cast, from_float
 from l1ad.network import Flow, flow
@@ -108,6 +108,8 @@ class Program:
                 self._leaky_relu(name, x, call, out)
             case "sigmoid" | "tanh" as function:
                 self._activation(name, x, function, self._config(call), out)
+            case "softmax":
+                self._softmax(name, x, out, self._config(call), call.place)
             case "unary_lut":
                 self._table(name, x, self._constants(arrays[2]), out)
             case "add" | "subtract" | "multiply" | "maximum" | "minimum" | "average" as how:
@@ -306,6 +308,61 @@ class Program:
                 f"{config.place}: {unsure} of {size} entries of the table of {function} are so close to a step of "
                 f"{table_type} that they depend on the C library; compare with the C simulation"
             )
+
+    def _softmax(self, name: str, x: str, out: FixedPoint, config: Config, place: Place) -> None:
+        """Exponentials and the inverse of their sum by tables, whose addresses are the top bits of their inputs."""
+        implementation, n = config.names.get("implementation"), self.flows[x].size
+        if (
+            implementation not in ("stable", "latency")
+            or config.constants.get("n_slice") != n
+            or "inv_inp_t" not in config.types
+        ):
+            raise UnsupportedError(
+                f"{place}: softmax must be 'stable' or 'latency', over all elements, as hls4ml 1.2 or 1.3 writes it"
+            )
+        scale, accumulator, inverse = (
+            config.floats.get("exp_scale", 1.0),
+            _type(config, "accum_t"),
+            _type(config, "inv_inp_t"),
+        )
+        given = self.operations[x].out
+        if implementation == "stable":
+            most = self._spread(f"{name}_most", self._most(name, x), n)
+            given, scale = _type(config, "inp_norm_t"), -scale
+            x = self.add(Merge(f"{name}_below", "subtract", most, x, given))
+        address = top_bits(given, _constant(config, "exp_table_size"))
+        table = softmax_table("exp", address, scale, _type(config, "exp_table_t"), accumulator)
+        x = self.add(Lookup(f"{name}_exp", self.add(Cast(f"{name}_address", x, address)), table, accumulator))
+        ones, one, zero = np.ones((n, 1), np.int64), FixedPoint(1, 0, False), np.zeros(1, np.int64)
+        total, exponentials = f"{name}_total", x
+
+        def dense(name: str, out: FixedPoint) -> Dense:
+            return Dense(name, exponentials, ones, one, zero, one, None, out)
+
+        self._summed(total, dense, accumulator, inverse, place)
+        address = top_bits(inverse, _constant(config, "inv_table_size"))
+        kind = _type(config, "inv_table_t")
+        table = softmax_table("inverse", address, 1.0, kind, kind)
+        factor = self.add(Lookup(f"{name}_factor", self.add(Cast(f"{name}_sum", total, address)), table, kind))
+        self.add(Merge(name, "multiply", x, self._spread(f"{name}_factors", factor, n), out))
+
+    def _spread(self, name: str, x: str, n: int) -> str:
+        """One element, `n` times."""
+        out, one = self.operations[x].out, FixedPoint(1, 0, False)
+        zero = np.zeros(n, np.int64)
+        return self.add(Dense(name, x, np.ones((1, n), np.int64), one, zero, one, None, out))
+
+    def _most(self, name: str, x: str) -> str:
+        """The largest element."""
+        out, one, n = self.operations[x].out, FixedPoint(1, 0, False), self.flows[x].size
+        each = [
+            Dense(f"{name}_{i}", x, np.eye(n, dtype=np.int64)[:, [i]], one, np.zeros(1, np.int64), one, None, out)
+            for i in range(n)
+        ]
+        most = self.add(each[0])
+        for i in range(1, n):
+            most = self.add(Merge(f"{name}_most_{i}", "maximum", most, self.add(each[i]), out))
+        return most
 
     def _table(self, name: str, x: str, table: Constants, out: FixedPoint) -> None:
         source = self.operations[x].out

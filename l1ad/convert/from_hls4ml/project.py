@@ -272,5 +272,8 @@ def _facts(view: Declared, layers: _Layers) -> dict[str, tuple[object, object]]:
         **{f"layer {n}": (f"{c.function}{c.template}{c.arguments}", c.place) for n, c in enumerate(layers.calls)},
         **{f"array {v.name!r}": (f"{v.type}[{v.size}]", v.place) for v in layers.variables.values()},
         **{f"alias {name!r}": (target, "top function") for name, target in layers.aliases.items()},
-        **{f"struct {c.name!r}": ((c.kind, c.constants, c.names, c.types), c.place) for c in view.configs.values()},
+        **{
+            f"struct {c.name!r}": ((c.kind, c.constants, c.floats, c.names, c.types), c.place)
+            for c in view.configs.values()
+        },
     }
