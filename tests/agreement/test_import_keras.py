@@ -1,5 +1,6 @@
 """Projects that plain hls4ml makes of Keras models, read and compared with their own compiled C++."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -18,59 +19,71 @@ from l1ad.fixed import FixedPoint, cast
 from l1ad.hardware import csim
 
 GENERATE = r"""
+import json
 import sys
-from pathlib import Path
 import keras
 import hls4ml
 import numpy as np
 from keras import layers
 
-keras.utils.set_random_seed(8)
 def dense(*activations):
     stack = [layer for n, a in zip((6, 5), activations) for layer in (layers.Dense(n), *a)]
     return (7,), [*stack, layers.Dense(1)]
-relu, sigmoid = layers.Activation("relu"), layers.Activation("sigmoid")
-MODELS = {
-    "activations": dense([layers.Activation("tanh")], [layers.Activation("sigmoid")]),
-    "leaky": dense([layers.LeakyReLU(negative_slope=0.3)], [layers.ReLU()]),
-    "clipped": dense([layers.Activation("relu6")], [layers.BatchNormalization(), relu]),
-    "threshold": dense([layers.ReLU(threshold=0.5)], [relu]),
-    "elu": dense([layers.ELU()], [relu]),
-    "softmax": dense([layers.Softmax()], [relu]),
-    "quick": dense([layers.Softmax(name="quick")], [relu]),
-    "lines": ((8, 2), [layers.Conv1D(3, 3, padding="same"), layers.ReLU(), layers.Conv1D(2, 2, strides=2),
-                       layers.Flatten(), layers.Dense(1)]),
-    "pooled": ((10, 3), [layers.Conv1D(4, 1, activation="relu"), layers.GlobalAveragePooling1D(), layers.Dense(1)]),
-    "images": ((5, 4, 2), [layers.Conv2D(3, (2, 3), padding="same", activation="relu"), layers.BatchNormalization(),
-                           layers.Conv2D(2, (3, 2), strides=(2, 1)), layers.ReLU(), layers.Conv2D(2, 1),
-                           layers.Flatten(), layers.Dense(1, activation="sigmoid")]),
-}
-name, backend, strategy, reuse, precision, folder = sys.argv[1:]
-rng = np.random.default_rng(4)
-shape, stack = MODELS[name]
-model = keras.Sequential([keras.Input(shape), *stack])
-for layer in model.layers:
-    layer.set_weights([rng.normal(0, 0.8, w.shape) if "variance" not in v.path else rng.uniform(0.3, 2, w.shape)
-                       for v, w in zip(layer.weights, layer.get_weights())])
-config = hls4ml.utils.config_from_keras_model(model, granularity="name", backend=backend, default_precision=precision)
-config["Model"] |= {"Strategy": strategy, "ReuseFactor": int(reuse)}
-for key, layer in config["LayerName"].items():
-    layer |= {"Strategy": strategy, "ReuseFactor": int(reuse)}
-    if key == "quick":
-        layer["Implementation"] = "latency"
-hls4ml.converters.convert_from_keras_model(
-    model, hls_config=config, output_dir=folder, backend=backend, io_type="io_parallel"
-).write()
+
+def models():
+    relu = layers.Activation("relu")
+    return {
+        "activations": dense([layers.Activation("tanh")], [layers.Activation("sigmoid")]),
+        "leaky": dense([layers.LeakyReLU(negative_slope=0.3)], [layers.ReLU()]),
+        "clipped": dense([layers.Activation("relu6")], [layers.BatchNormalization(), relu]),
+        "threshold": dense([layers.ReLU(threshold=0.5)], [relu]),
+        "elu": dense([layers.ELU()], [relu]),
+        "softmax": dense([layers.Softmax()], [relu]),
+        "quick": dense([layers.Softmax(name="quick")], [relu]),
+        "lines": ((8, 2), [layers.Conv1D(3, 3, padding="same"), layers.ReLU(), layers.Conv1D(2, 2, strides=2),
+                           layers.Flatten(), layers.Dense(1)]),
+        "pooled": ((10, 3), [layers.Conv1D(4, 1, activation="relu"), layers.GlobalAveragePooling1D(), layers.Dense(1)]),
+        "images": ((5, 4, 2), [layers.Conv2D(3, (2, 3), padding="same", activation="relu"), layers.BatchNormalization(),
+                               layers.Conv2D(2, (3, 2), strides=(2, 1)), layers.ReLU(), layers.Conv2D(2, 1),
+                               layers.Flatten(), layers.Dense(1, activation="sigmoid")]),
+    }
+
+def generate(name, backend, strategy, reuse, precision, folder):
+    keras.utils.clear_session()
+    keras.utils.set_random_seed(8)
+    rng = np.random.default_rng(4)
+    shape, stack = models()[name]
+    model = keras.Sequential([keras.Input(shape), *stack])
+    for layer in model.layers:
+        layer.set_weights([rng.normal(0, 0.8, w.shape) if "variance" not in v.path else rng.uniform(0.3, 2, w.shape)
+                           for v, w in zip(layer.weights, layer.get_weights())])
+    config = hls4ml.utils.config_from_keras_model(
+        model, granularity="name", backend=backend, default_precision=precision
+    )
+    config["Model"] |= {"Strategy": strategy, "ReuseFactor": int(reuse)}
+    for key, layer in config["LayerName"].items():
+        layer |= {"Strategy": strategy, "ReuseFactor": int(reuse)}
+        if key == "quick":
+            layer["Implementation"] = "latency"
+    hls4ml.converters.convert_from_keras_model(
+        model, hls_config=config, output_dir=folder, backend=backend, io_type="io_parallel"
+    ).write()
+
+for case in json.load(sys.stdin):
+    generate(*case)
 """
 
 
-def generate(folder, *settings):
-    """Project of plain hls4ml, made in a process of its own: it imports Keras 3."""
-    done = subprocess.run(
-        [sys.executable, "-P", "-W", "ignore", "-c", GENERATE, *settings, str(folder)], capture_output=True, text=True
-    )
+@pytest.fixture(scope="module")
+def projects(tmp_path_factory):
+    """Projects of plain hls4ml by settings, made in one process of their own: it imports Keras 3."""
+    cases = [*CASES, *REFUSED]
+    folders = [tmp_path_factory.mktemp("keras") / "project" for _ in cases]
+    given = json.dumps([[*case, str(folder)] for case, folder in zip(cases, folders, strict=True)])
+    command = [sys.executable, "-P", "-W", "ignore", "-c", GENERATE]
+    done = subprocess.run(command, input=given, capture_output=True, text=True)
     assert not done.returncode, done.stderr[-2000:]
-    return folder
+    return dict(zip(cases, folders, strict=True))
 
 
 DEFAULT = "ap_fixed<16,6>"
@@ -87,12 +100,16 @@ CASES = [
     ("images", "Vitis", "Latency", "1", DEFAULT),
     ("images", "Vivado", "Resource", "2", "ap_fixed<11,4>"),
 ]
+ELU = ("elu", "Vitis", "Latency", "1", DEFAULT)
+REUSED = ("images", "Vivado", "Resource", "4", DEFAULT)
+THRESHOLD = ("threshold", "Vitis", "Latency", "1", DEFAULT)
+REFUSED = (ELU, REUSED, THRESHOLD)
 
 
 @pytest.mark.parametrize("settings", CASES, ids="-".join)
-def test_what_hls4ml_makes_is_read_and_equals_its_own_compiled_code(settings, tmp_path, require):
+def test_what_hls4ml_makes_is_read_and_equals_its_own_compiled_code(settings, projects, tmp_path, require):
     require("compiler")
-    folder = generate(tmp_path / "project", *settings)
+    folder = projects[settings]
     network = import_project(folder).network
     x = random_inputs(network, 4_000)
     assert len(np.unique(reference.emulate(network, x))) > 50
@@ -107,26 +124,25 @@ def test_what_hls4ml_makes_is_read_and_equals_its_own_compiled_code(settings, tm
     agree(network, "network", expected, "C simulation", found).require()
 
 
-@pytest.mark.parametrize(("name", "layer"), [("elu", "elu")])
-def test_layers_that_are_not_read_are_refused_by_line(name, layer, tmp_path):
-    folder = generate(tmp_path / "project", name, "Vitis", "Latency", "1", DEFAULT)
+def test_a_layer_that_is_not_read_is_refused_by_line(projects):
+    folder = projects[ELU]
     lines = (folder / "firmware" / "myproject.cpp").read_text().splitlines()
-    (number,) = (n for n, line in enumerate(lines, 1) if f"nnet::{layer}<" in line)
-    with pytest.raises(UnsupportedError, match=rf"^firmware/myproject\.cpp:{number}: layer '{layer}' is not read"):
+    (number,) = (n for n, line in enumerate(lines, 1) if "nnet::elu<" in line)
+    with pytest.raises(UnsupportedError, match=rf"^firmware/myproject\.cpp:{number}: layer 'elu' is not read"):
         import_project(folder)
 
 
-def test_a_reuse_factor_that_hls4ml_does_not_compute_is_refused(tmp_path):
+def test_a_reuse_factor_that_hls4ml_does_not_compute_is_refused(projects):
     """Its C++ has an assertion against it, and reads beyond its arrays where assertions are off."""
-    folder = generate(tmp_path / "project", "images", "Vivado", "Resource", "4", DEFAULT)
+    folder = projects[REUSED]
     with pytest.raises(
         UnsupportedError, match=r"^firmware/myproject\.cpp:\d+: reuse_factor 4 must suit .* 2 x 2 weights"
     ):
         import_project(folder)
 
 
-def test_a_threshold_is_refused_by_line(tmp_path):
-    folder = generate(tmp_path / "project", "threshold", "Vitis", "Latency", "1", DEFAULT)
+def test_a_threshold_is_refused_by_line(projects):
+    folder = projects[THRESHOLD]
     with pytest.raises(
         UnsupportedError, match=r"^firmware/myproject\.cpp:\d+: threshold of a ReLU must be 0, not 0\.5"
     ):
