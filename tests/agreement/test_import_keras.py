@@ -117,8 +117,9 @@ def test_what_hls4ml_makes_is_read_and_equals_its_own_compiled_code(settings, pr
         wanted = {"softmax": "stable", "quick": "latency"}[settings[0]]
         assert f"softmax_implementation::{wanted};" in (folder / "firmware" / "parameters.h").read_text()
     simulated = simulation(folder, tmp_path / "build")
-    against_project(network, simulated, x).agreement.require()
-    expected = reference.trace(network, x[:500])
+    if settings[0] in ("leaky", "pooled"):  # and compiled as it is, without the recorder
+        against_project(network, simulated, x).agreement.require()
+    expected = reference.trace(network, x)
     found = simulated.run(network, expected, trace=True)
     assert len(found) >= 5
     agree(network, "network", expected, "C simulation", found).require()
