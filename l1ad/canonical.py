@@ -178,7 +178,7 @@ def _loses_nothing(operation: Operation, known: Mapping[str, Operation], flows: 
 
 def _rounded(low: Integers, high: Integers, frac: int, to: FixedPoint) -> tuple[Integers, Integers]:
     """Range in units of `to`, rounded as it does, before anything overflows."""
-    return cast_range(low, high, frac, FixedPoint(MAX_BITS, to.frac, True, to.rounding), "range")
+    return cast_range(low, high, frac, to.unbounded, "range")
 
 
 def _ends(low: Integers, high: Integers) -> tuple[int, int]:
@@ -210,7 +210,7 @@ def _spelt(
         case Lookup(x=x, out=out):
             operation = _retabled(operation, network, done[x].out, x)
             if is_score:
-                return replace(operation, out=FixedPoint(out.width, out.frac, out.signed))
+                return replace(operation, out=out.bare)
             table, kind = _narrowest(operation.table, out.frac)
             return replace(operation, table=table, out=kind)
         case Affine(x=x, scale=scale, scale_type=scale_type, bias=bias, bias_type=bias_type):

@@ -87,6 +87,16 @@ class FixedPoint:
         """Largest raw number that `cast` returns."""
         return (1 << (self.width - self.signed)) - 1
 
+    @property
+    def bare(self) -> FixedPoint:
+        """The same raw numbers, without modes: what tells how bits are laid out."""
+        return FixedPoint(self.width, self.frac, self.signed)
+
+    @property
+    def unbounded(self) -> FixedPoint:
+        """A type that rounds as this one does, and is wide enough for everything."""
+        return FixedPoint(MAX_BITS, self.frac, True, self.rounding, "SAT")
+
     @classmethod
     def holding(cls, low: int, high: int, frac: int) -> FixedPoint:
         """Narrowest type that holds every raw number from `low` to `high`, so that a cast to it is exact."""

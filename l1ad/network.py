@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from typing import cast as typed
 
 import numpy as np
@@ -227,7 +227,7 @@ def flow(operation: Operation, known: Mapping[str, Operation], flows: Mapping[st
                 _inside(where, what, array, kind)
             frac = aligned(operation, known)
             factor = exact(scale) * _unit(frac - known[x].out.frac - scale_type.frac)
-            low, high = _ends(flows[x].low * factor, flows[x].high * factor)
+            low, high = ordered(flows[x].low * factor, flows[x].high * factor)
             constant = exact(bias) * _unit(frac - bias_type.frac)
             return _ended(operation, (low + constant, high + constant), frac, where)
         case Dense(x=x, weight=weight, bias=bias):
@@ -257,7 +257,7 @@ def flow(operation: Operation, known: Mapping[str, Operation], flows: Mapping[st
         case Dot(x=x, y=y, product=product):
             _same_size(where, flows[x], flows[y])
             frac = aligned(operation, known)
-            low, high = _products(x, y, flows)
+            low, high = product_range(flows[x], flows[y], x == y)
             if product is not None:
                 _check_bits(low, high, where)
                 low, high, frac = *cast_range(low, high, frac, product, where), product.frac
@@ -296,7 +296,7 @@ def _summed(
     _inside(where, "bias", bias, operation.bias_type)
     frac = aligned(operation, known)
     factor = exact(weight) * _unit(frac - known[operation.x].out.frac - operation.weight_type.frac)
-    terms = _ends(low * factor, high * factor)
+    terms = ordered(low * factor, high * factor)
     constant = exact(bias) * _unit(frac - operation.bias_type.frac)
     constants = constant, constant
     if operation.product is not None:
@@ -336,7 +336,7 @@ def _merged(
     how: str, x: str, y: str, known: Mapping[str, Operation], flows: Mapping[str, Flow], frac: int
 ) -> tuple[Integers, Integers]:
     if how == "multiply":
-        return _products(x, y, flows)
+        return product_range(flows[x], flows[y], x == y)
     (x_low, x_high), (y_low, y_high) = (
         (flows[name].low * _unit(frac - known[name].out.frac), flows[name].high * _unit(frac - known[name].out.frac))
         for name in (x, y)
@@ -352,11 +352,18 @@ def _merged(
             return np.minimum(x_low, y_low), np.minimum(x_high, y_high)
 
 
-def _products(x: str, y: str, flows: Mapping[str, Flow]) -> tuple[Integers, Integers]:
-    """Ranges of x_i * y_i; a square is never negative."""
-    a, b = flows[x], flows[y]
+class _HasRange(Protocol):
+    @property
+    def low(self) -> Integers: ...
+
+    @property
+    def high(self) -> Integers: ...
+
+
+def product_range(a: _HasRange, b: _HasRange, same: bool) -> tuple[Integers, Integers]:
+    """Ranges of ``a_i * b_i``; `same`: b is a, and a square is never negative."""
     corners = np.stack([a.low * b.low, a.low * b.high, a.high * b.low, a.high * b.high])
-    if x != y:
+    if not same:
         return corners.min(axis=0), corners.max(axis=0)
     spans_zero = (a.low <= 0) & (a.high >= 0)
     return np.where(spans_zero, 0, np.minimum(a.low**2, a.high**2)), corners.max(axis=0)
@@ -387,11 +394,10 @@ def _check_bits(low: Integers, high: Integers, where: str) -> tuple[int, int]:
 
 def cast_range(low: Integers, high: Integers, frac: int, to: FixedPoint, where: str) -> tuple[Integers, Integers]:
     """Range of the cast of any number between `low` and `high`."""
-    unbounded = FixedPoint(MAX_BITS, to.frac, True, to.rounding, "SAT")
     try:
-        ends = [exact(cast(end.astype(np.int64), frac, unbounded)) for end in (low, high)]
+        ends = [exact(cast(end.astype(np.int64), frac, to.unbounded)) for end in (low, high)]
     except OverflowError as error:
-        raise ValueError(f"{where}: {str(error).replace(str(unbounded), str(to))}") from error
+        raise ValueError(f"{where}: {str(error).replace(str(to.unbounded), str(to))}") from error
     fits = (ends[0] >= to.min_raw) & (ends[1] <= to.max_raw)
     if to.overflow in ("SAT", "SAT_SYM"):
         return np.clip(ends[0], to.min_raw, to.max_raw), np.clip(ends[1], to.min_raw, to.max_raw)
@@ -408,7 +414,8 @@ def _unit(bits: int) -> int:
     return 1 << bits
 
 
-def _ends(one: Integers, other: Integers) -> tuple[Integers, Integers]:
+def ordered(one: Integers, other: Integers) -> tuple[Integers, Integers]:
+    """The smaller and the larger, element by element."""
     return np.minimum(one, other), np.maximum(one, other)
 
 

@@ -63,8 +63,7 @@ class Simulation:
         kind = self.interface.given if self.interface else self.project.input.type
         for name in (UNSCALED, self.project.input.name):
             for operation in network.operations:
-                out = operation.out
-                if operation.name == name and (out.width, out.frac, out.signed) == (kind.width, kind.frac, kind.signed):
+                if operation.name == name and operation.out.bare == kind.bare:
                     return name
         raise ValueError(
             f"{self.project.folder}: network must have an operation {UNSCALED!r} or {self.project.input.name!r}, of "

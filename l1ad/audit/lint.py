@@ -12,10 +12,10 @@ import numpy.typing as npt
 
 from l1ad.convert.from_hls4ml.importer import import_project
 from l1ad.events.schema import InputColumn
-from l1ad.fixed import MAX_BITS, FixedPoint
 from l1ad.network import Network
 from l1ad.operations import Affine, Convolution, Dense, Dot, Input, Mask, Operation, reads
 from l1ad.prove.bounds import bounds
+from l1ad.prove.casts import rounded
 from l1ad.prove.ranges import Bound
 
 
@@ -62,9 +62,11 @@ def lint_network(network: Network) -> list[Finding]:
     known = bounds(network)
     found = list(_unused(network))
     for operation in network.operations[1:]:
+        if operation.out.overflow != "WRAP":
+            continue
         bound = known[operation.name]
         beyond = _beyond(operation, bound)
-        if operation.out.overflow != "WRAP" or not beyond.any():
+        if not beyond.any():
             continue
         where = f"operation {operation.name!r}"
         low, high = (int(end) for end in (bound.before.low.min(), bound.before.high.max()))
@@ -92,8 +94,8 @@ def lint_network(network: Network) -> list[Finding]:
 def _beyond(operation: Operation, bound: Bound) -> npt.NDArray[np.bool_]:
     """Elements whose result, rounded, may leave the type."""
     out = operation.out
-    rounded = bound.before.cast(FixedPoint(MAX_BITS, out.frac, True, out.rounding, "SAT"), operation.name)
-    return np.asarray((rounded.low < out.min_raw) | (rounded.high > out.max_raw), bool)
+    low, high = (rounded(end, bound.before.frac, out) for end in (bound.before.low, bound.before.high))
+    return np.asarray((low < out.min_raw) | (high > out.max_raw), bool)
 
 
 def _unused(network: Network) -> Iterator[Finding]:

@@ -280,7 +280,7 @@ class _Converter:
         kind = activation_type(name, quantiser)
         low, high = (np.full(self.size, end) for end in (kind.min_raw, kind.max_raw))
         names = tuple(f"x{number}" for number in range(self.size))
-        self._append(Input(self.trigger, names, low, high, FixedPoint(kind.width, kind.frac, kind.signed)))
+        self._append(Input(self.trigger, names, low, high, kind.bare))
         self.results[name] = self.trigger
 
 

@@ -99,7 +99,7 @@ def weights(name: str, role: str, quantiser: Any, values: npt.NDArray[Any]) -> t
     up = stated.frac - kind.frac
     if up < 0 or (raw << up).min() < stated.min_raw or (raw << up).max() > stated.max_raw:
         return raw, kind  # of one bit, or of another alpha
-    return raw << up, FixedPoint(stated.width, stated.frac, stated.signed)
+    return raw << up, stated.bare
 
 
 def _bits_type(quantiser: Any) -> FixedPoint:

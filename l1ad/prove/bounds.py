@@ -13,13 +13,13 @@ from collections.abc import Mapping
 import numpy as np
 
 from l1ad.fixed import Raw
-from l1ad.network import Network, aligned, cast_range
+from l1ad.network import Network, aligned, cast_range, ordered
 from l1ad.network import exact as python_integers
 from l1ad.operations import Affine, Cast, Convolution, Dense, Dot, Lookup, Mask, Merge, Operation
 from l1ad.prove.casts import cast_integers, gather, sums
 from l1ad.prove.columns import Columns, sweep, term_ends
 from l1ad.prove.linear import tightened
-from l1ad.prove.ranges import Bound, Range, ordered, products
+from l1ad.prove.ranges import Bound, Range, products
 
 
 def bounds(network: Network, low: Raw | None = None, high: Raw | None = None) -> dict[str, Bound]:

@@ -125,4 +125,4 @@ def cast_integers(exact: Integers, frac: int, to: FixedPoint) -> Integers:
 
 def rounded(exact: Raw | Integers, frac: int, to: FixedPoint) -> Raw:
     """What the cast to `to` would give if `to` were wide enough for everything."""
-    return cast(exact.astype(np.int64), frac, FixedPoint(MAX_BITS, to.frac, True, to.rounding, "SAT"))
+    return cast(exact.astype(np.int64), frac, to.unbounded)

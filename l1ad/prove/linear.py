@@ -15,11 +15,11 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from l1ad.fixed import FixedPoint, Raw
-from l1ad.network import Integers, Network, aligned
+from l1ad.network import Integers, Network, aligned, ordered
 from l1ad.network import exact as python_integers
 from l1ad.operations import Affine, Cast, Convolution, Dense, Dot, Mask, Merge, Operation
 from l1ad.prove.casts import Sums, cast_integers, rounded, sums
-from l1ad.prove.ranges import Bound, Range, ordered
+from l1ad.prove.ranges import Bound, Range
 
 SLOPE_BITS = 12
 CHOICES = ("area", "flat", "steep")

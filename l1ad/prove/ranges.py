@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from l1ad.fixed import FixedPoint
-from l1ad.network import Integers, cast_range
+from l1ad.network import Integers, cast_range, product_range
 
 
 @dataclass(frozen=True, eq=False, slots=True)
@@ -43,15 +41,6 @@ class Bound:
     attained: bool
 
 
-def ordered(one: Integers, other: Integers) -> tuple[Integers, Integers]:
-    """The smaller and the larger, element by element."""
-    return np.minimum(one, other), np.maximum(one, other)
-
-
 def products(x: Range, y: Range, same: bool) -> Range:
     """Ranges of ``x_i * y_i``; `same`: y is x, and a square is never negative."""
-    corners = np.stack([x.low * y.low, x.low * y.high, x.high * y.low, x.high * y.high])
-    low, high = corners.min(axis=0), corners.max(axis=0)
-    if same:
-        low = np.where((x.low <= 0) & (x.high >= 0), 0, np.minimum(x.low**2, x.high**2))
-    return Range(low, high, x.frac + y.frac)
+    return Range(*product_range(x, y, same), x.frac + y.frac)

@@ -267,7 +267,7 @@ def _scaling(text: _Text, name: str, project: Project) -> tuple[Operation, ...]:
     bias = FixedPoint(offsets.type.width + 1, offsets.type.frac)
     ones = np.ones(len(integers), np.int64)
     raw = -from_float(offsets.literals, offsets.type)
-    moved = FixedPoint(centre.width, centre.frac, centre.signed)  # >> and << stay in the type, and wrap
+    moved = centre.bare  # >> and << stay in the type, and wrap
     return (
         Affine("centred", UNSCALED, ones, FixedPoint(1, 0, False), raw, bias, centre),
         rescale("shifted", "centred", centre, 0 * ones, integers, moved),

@@ -80,7 +80,7 @@ class Program:
         return raw
 
     def _layer(self, call: Call) -> None:
-        arrays = [self.project.aliases.get(name, name) for name in call.arguments]
+        arrays = list(call.arguments)
         while any(name in self.project.aliases for name in arrays):
             arrays = [self.project.aliases.get(name, name) for name in arrays]
         target = self._target(arrays)
@@ -223,7 +223,7 @@ class Program:
                 source = self.operations[x].out
                 if source.width == 1 and not source.signed and (kind.width, kind.signed) == (1, False):
                     raise UnsupportedError(f"{place}: layers of one-bit data and one-bit weights are not read")
-                return raw, FixedPoint(kind.width, kind.frac, kind.signed)
+                return raw, kind.bare
         raise UnsupportedError(f"{place}: product must be of numbers of more than one bit")
 
     def _accumulator(
@@ -233,8 +233,7 @@ class Program:
         constants, accumulator = self._constants(array), _type(config, "accum_t")
         loses = self.operations[x].out.frac + weight_type.frac > accumulator.frac
         start = cast(self.raw(constants), constants.type.frac, accumulator)
-        start_type = FixedPoint(accumulator.width, accumulator.frac, accumulator.signed)
-        return start, start_type, accumulator if loses else None, accumulator
+        return start, accumulator.bare, accumulator if loses else None, accumulator
 
     def _summed(
         self,
@@ -255,7 +254,7 @@ class Program:
                 f"{place}: accumulator {accumulator} may saturate, which depends on the order of its sum; "
                 f"widen it to hold {needed}, or let it wrap"
             )
-        elif (accumulator.width, accumulator.frac, accumulator.signed) == (out.width, out.frac, out.signed):
+        elif accumulator.bare == out.bare:
             self.add(make(name, accumulator))
         else:
             self.add(Cast(name, self.add(make(f"{name}_accum", accumulator)), out))
@@ -266,8 +265,7 @@ class Program:
         scale, bias = (self._constants(array) for array in arrays)
         copies = self.flows[x].size // len(scale.literals)  # one for each pixel of an image
         numbers = [np.tile(self.raw(constants), copies) for constants in (scale, bias)]
-        types = [FixedPoint(kind.width, kind.frac, kind.signed) for kind in (scale.type, bias.type)]
-        self.add(Affine(name, x, numbers[0], types[0], numbers[1], types[1], out))
+        self.add(Affine(name, x, numbers[0], scale.type.bare, numbers[1], bias.type.bare, out))
 
     def _relu(self, name: str, x: str, out: FixedPoint) -> None:
         if out.signed or out.overflow == "WRAP":
@@ -293,8 +291,7 @@ class Program:
             raise UnsupportedError(f"{call.place}: slope of leaky_relu must be between 0 and 1, not {alpha * kind.lsb}")
         source, zero = self.operations[x].out, np.zeros(self.flows[x].size, np.int64)
         wide = FixedPoint(source.width + kind.width, source.frac + kind.frac)
-        narrow = FixedPoint(kind.width, kind.frac, kind.signed)
-        sloped = Affine(f"{name}_sloped", x, zero + alpha, narrow, zero, FixedPoint(1, 0), wide)
+        sloped = Affine(f"{name}_sloped", x, zero + alpha, kind.bare, zero, FixedPoint(1, 0), wide)
         self.add(Merge(name, "maximum", x, self.add(sloped), out))
 
     def _activation(self, name: str, x: str, function: str, config: Config, out: FixedPoint) -> None:
