@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from hypothesis import settings
 
+from l1ad.compiler import find_compiler
 from l1ad.errors import ToolNotFoundError
-from l1ad.hardware.compiler import find_compiler
 
 # reproducible, and patient on a busy machine
 settings.register_profile("l1ad", deadline=None, derandomize=True)

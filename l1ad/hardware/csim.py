@@ -22,10 +22,10 @@ from tempfile import TemporaryDirectory
 
 import numpy as np
 
+from l1ad.compiler import find_compiler
 from l1ad.errors import ToolNotFoundError, UnsupportedError
 from l1ad.files import digest, file_digest
 from l1ad.fixed import FixedPoint, Raw
-from l1ad.hardware.compiler import find_compiler
 
 FLAGS = ("-O3", "-std=c++17", "-w", "-DNDEBUG")
 """As hls4ml and CMS compile; -O1 to -O3 run at one speed, -O0 at a twentieth of it.  NDEBUG: the AP headers assert

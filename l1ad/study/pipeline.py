@@ -17,7 +17,7 @@ import numpy as np
 
 from l1ad import documents
 from l1ad.compare import accumulator_bits
-from l1ad.emulate import reference
+from l1ad.emulate import emulate as emulate_events
 from l1ad.files import digest, file_digest, replacing
 from l1ad.hardware.resources import estimate, find_vitis, synthesise
 from l1ad.network import Network
@@ -166,7 +166,7 @@ def emulate(run: Run) -> None:
                 for sample, path in run.samples.items():
                     raw, floating = [], []
                     for x in inputs_of(network, path, config.events.selection, f"emulate {sample}"):
-                        raw.append(reference.emulate(network, x))
+                        raw.append(emulate_events(network, x))
                         floating.append(scores(twin, x))
                     group = out.create_group(sample)
                     group["raw"] = np.concatenate(raw)
@@ -182,7 +182,7 @@ def emulate_file(network: Network, events: Path, out: Path) -> int:
     """
     selection = selection_of(network, events)
     chunks = inputs_of(network, events, selection, "emulate")
-    scores = np.concatenate([reference.emulate(network, x) for x in chunks])
+    scores = np.concatenate([emulate_events(network, x) for x in chunks])
     with replacing(out) as aside, h5py.File(aside, "w") as target:
         target.attrs["network_digest"] = network.digest
         target["raw"] = scores

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from l1ad.compiler import find_compiler
 from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint, cast
-from l1ad.hardware.compiler import find_compiler
 
 SIGNED, UNSIGNED, TINY = FixedPoint(40, 20), FixedPoint(33, 12, False), FixedPoint(3, 9)
 # to (width, frac): fewer and more fractional bits than the source, negative, more than the width, one bit

@@ -12,12 +12,12 @@ import pytest
 
 from l1ad.audit.against import against_project, simulation
 from l1ad.compare import agree, corners
+from l1ad.compiler import find_compiler
 from l1ad.emulate import reference
 from l1ad.errors import MismatchError, UnsupportedError
 from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint
 from l1ad.fuzz.networks import random_events, random_network
 from l1ad.hardware import hls_layers
-from l1ad.hardware.compiler import find_compiler
 from l1ad.hardware.hls import check_types, hls_graph, read_types, write_project
 from l1ad.hardware.target import Target
 from l1ad.network import Network

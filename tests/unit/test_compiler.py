@@ -4,8 +4,8 @@ import sys
 
 import pytest
 
+from l1ad.compiler import find_compiler
 from l1ad.errors import ToolNotFoundError
-from l1ad.hardware.compiler import find_compiler
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[2] / "l1ad"
 
 LAYERS = (
     {"l1ad", "errors", "files"},
-    {"documents", "fixed", "progress"},
+    {"compiler", "documents", "fixed", "progress"},
     {"operations"},
     {"network"},
     {"canonical"},
@@ -24,7 +24,7 @@ LAYERS = (
     {"cli"},
 )
 """From the ground up; imports point down, or stay within a package."""
-SIDEWAYS = {("convert", "models"), ("hardware", "emulate")}
+SIDEWAYS = {("convert", "models"), ("emulate", "compare"), ("hardware", "emulate")}
 HEAVY = {"tensorflow": {"models", "convert"}, "hls4ml": {"hardware"}}
 HEAVY |= {name: {"models", "convert"} for name in ("qkeras", "tf_keras", "keras", "tensorflow_model_optimization")}
 LOADS_HEAVY = (

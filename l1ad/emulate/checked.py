@@ -1,0 +1,121 @@
+"""The native emulator where there is a compiler, checked against the reference before it is believed."""
+
+from __future__ import annotations
+
+import os
+import platform
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from l1ad.compare import agree, random_inputs
+from l1ad.emulate import reference
+from l1ad.emulate.native import Native
+from l1ad.emulate.native.library import sources_digest
+from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
+from l1ad.files import cache_folder, digest, write_text
+from l1ad.fixed import Raw
+from l1ad.network import Network
+
+CHECKED = 2_000
+"""Random events of the check, after the corners; and as many, at most, of those to be emulated."""
+
+
+def emulate(network: Network, x: npt.ArrayLike, threads: int | None = None) -> Raw:
+    """Anomaly score of each event: by the native emulator, or the reference where there is no C++ compiler.
+
+    Parameters
+    ----------
+    network : Network
+    x : integer array_like, shape (n_events, n_columns)
+        Raw trigger integers, in the order of ``network.input.columns``.
+    threads : int or None
+        By default, one for each core that this process may use.
+
+    Returns
+    -------
+    int64 array, shape (n_events,)
+        Raw score, in the type ``network.score.out``.
+
+    Raises
+    ------
+    TypeError, ValueError
+        As `reference.emulate`.
+    MismatchError
+        If the native emulator fails its check, see `native_emulator`.
+    """
+    raw = np.asarray(x)
+    native = native_emulator(network, raw)
+    if native is None:
+        return reference.emulate(network, raw)
+    return native.scores(raw, cores() if threads is None else threads)
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def native_emulator(network: Network, x: npt.ArrayLike | None = None) -> Native | None:
+    """The native emulator of a network, or None where there is no compiler or a number needs more than 64 bits.
+
+    The first time on this processor, it is compared with the reference: on the corners, on random events and on the
+    first of `x`.
+
+    Raises
+    ------
+    MismatchError
+        If they differ; the text names the event.
+    """
+    native = _native(network)
+    if native is None:
+        return None
+    stamp = _stamp(native)
+    if not stamp.exists():
+        events = random_inputs(network, CHECKED)
+        check(native, events)
+        if x is not None and len(np.asarray(x)):
+            check(native, np.asarray(x)[:CHECKED])
+        write_text(stamp, network.digest)
+    return native
+
+
+def check(native: Native, x: npt.ArrayLike) -> None:
+    """Raise `MismatchError` unless the native emulator equals the reference for every event of `x`."""
+    network, name = native.network, native.network.score.name
+    left = {name: reference.emulate(network, x)[:, None]}
+    right = {name: native.scores(x)[:, None]}
+    found = agree(network, "reference", left, f"native emulator ({native.isa})", right)
+    if found.n_mismatches:
+        raise MismatchError(f"{found}; the native emulator is wrong on this processor: report this")
+
+
+def emulator(network: Network) -> str:
+    """Name of the emulator that `emulate` uses for a network, for reports."""
+    native = _native(network)
+    return "reference (NumPy)" if native is None else f"native ({native.isa})"
+
+
+@lru_cache(maxsize=64)
+def _native(network: Network) -> Native | None:
+    try:
+        return Native(network)
+    except (ToolNotFoundError, UnsupportedError):
+        return None
+
+
+def _stamp(native: Native) -> Path:
+    """File that is there once the check has passed, on this processor, with this kernel."""
+    key = [native.network.digest, sources_digest(), native.isa, platform.node(), platform.machine(), _processor()]
+    return cache_folder() / "native" / f"checked-{digest(key)[:16]}"
+
+
+def _processor() -> str:
+    """Model of the processor, as far as the system says it."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text("utf-8", "replace").splitlines()
+    except OSError:
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), "")

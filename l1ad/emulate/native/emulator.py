@@ -1,0 +1,204 @@
+"""The native emulator of one network."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from l1ad.emulate import reference
+from l1ad.emulate.histogram import Histogram
+from l1ad.emulate.native.library import SETS, available, kernel
+from l1ad.emulate.native.plan import EVENTS, Plan
+from l1ad.emulate.native.structures import I16, CHistogram, CSource
+from l1ad.fixed import Raw
+from l1ad.network import Network
+
+Numbers = npt.NDArray[Any]
+LEAST = 16_384
+"""Events for which a thread is worth its start."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where events lie: each column's array, address, bytes from event to event, and type, see kernel.cpp."""
+
+    columns: Sequence[Numbers] | Numbers
+    start: Raw
+    stride: Raw
+    type: npt.NDArray[np.int32]
+    events: int
+
+
+class Native:
+    """A network, planned for an instruction set of this processor.
+
+    Parameters
+    ----------
+    network : Network
+    isa : str or None
+        One of `available`; by default the best.
+
+    Raises
+    ------
+    ToolNotFoundError, RuntimeError
+        If there is no C++ compiler, or it fails.
+    UnsupportedError
+        If an intermediate needs more than 64 bits.
+    ValueError
+        If this processor lacks the instruction set.
+    """
+
+    def __init__(self, network: Network, isa: str | None = None) -> None:
+        known = available()
+        if isa is not None and isa not in known:
+            raise ValueError(f"instruction set must be one of {', '.join(known)} on this processor, not {isa!r}")
+        self.network, self.isa = network, isa or known[0]
+        self.plan = Plan(network, SETS[self.isa][1])
+        self._kernel = kernel(self.isa)
+
+    def scores(self, x: npt.ArrayLike | Sequence[Numbers], threads: int = 1) -> Raw:
+        """Raw anomaly score of each event, in `threads` threads, on which nothing depends.
+
+        Parameters
+        ----------
+        x : integer array_like, shape (n_events, n_columns), or a sequence of one array of shape (n_events,) a column
+            Raw trigger integers of any type and layout; nothing is copied.
+
+        Returns
+        -------
+        int64 array, shape (n_events,)
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `reference.emulate`.
+        """
+        source = self._source(x)
+        scores = np.empty(source.events, np.int64)
+        self._each(threads, len(scores), lambda part: self._run(source, part, scores[part], None))
+        return scores
+
+    def fill(
+        self,
+        histogram: Histogram,
+        x: npt.ArrayLike | Sequence[Numbers],
+        category: npt.ArrayLike | None = None,
+        weight: npt.ArrayLike | None = None,
+        threads: int = 1,
+    ) -> Histogram:
+        """Count the scores of events, as `Histogram.fill` does, without storing them; returns the histogram.
+
+        Raises
+        ------
+        TypeError, ValueError
+            As `scores` and `Histogram.fill`; the histogram is then to be thrown away.
+        """
+        if histogram.digest != self.network.digest:
+            raise ValueError(f"histogram must be of network {self.network.digest}, not of {histogram.digest}")
+        source = self._source(x)
+        numbers, units = histogram.taken(source.events, category, weight)
+        parts = [histogram] + [histogram.empty() for _ in range(threads - 1)]
+        free = list(parts)
+
+        def count(part: slice) -> None:
+            mine = free.pop()
+            to = CHistogram(mine.low, mine.shift, mine.counts.shape[1], mine.counts.ctypes.data)
+            to.sums, to.squares = mine.sums.ctypes.data, mine.squares.ctypes.data
+            to.category = None if numbers is None else numbers[part].ctypes.data
+            to.weight = None if units is None else units[part].ctypes.data
+            self._run(source, part, None, to)
+            free.append(mine)
+
+        self._each(threads, source.events, count)
+        for other in parts[1:]:
+            histogram.add(other)
+        return histogram
+
+    def _source(self, x: npt.ArrayLike | Sequence[Numbers]) -> Source:
+        """Where the numbers of `x` lie."""
+        names = self.network.input.columns
+        columns = [column for column in x if isinstance(column, np.ndarray)] if isinstance(x, list | tuple) else []
+        if columns and all(column.ndim == 1 for column in columns):
+            lengths = {len(column) for column in columns}
+            if len(columns) != len(names) or len(lengths) != 1:
+                raise ValueError(
+                    f"network input must have {len(names)} columns of one length, not {len(columns)} of "
+                    f"{sorted(lengths)}"
+                )
+            for column, name in zip(columns, names, strict=True):
+                if column.dtype.kind not in "iu":
+                    raise TypeError(f"network input must be hardware integers, not dtype {column.dtype} in {name!r}")
+            columns = [_native(column) for column in columns]
+            return Source(
+                columns,
+                np.array([column.ctypes.data for column in columns], np.int64),
+                np.array([column.strides[0] for column in columns], np.int64),
+                np.array([_type(column.dtype) for column in columns], np.int32),
+                len(columns[0]),
+            )
+        array = np.asarray(x)
+        if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != len(names):
+            reference.admissible(self.network, array)  # which says what is wrong
+        array = _native(array)
+        start = array.ctypes.data + np.arange(len(names), dtype=np.int64) * array.strides[1]
+        stride = np.full(len(names), array.strides[0], np.int64)
+        return Source(array.T, start, stride, np.full(len(names), _type(array.dtype), np.int32), len(array))
+
+    def _each(self, threads: int, events: int, work: Callable[[slice], None]) -> None:
+        """Do the work for slices of whole blocks."""
+        if threads < 1:
+            raise ValueError(f"threads must be at least 1, not {threads}")
+        share = max(-(-events // (threads * EVENTS)) * EVENTS, LEAST)
+        parts = [slice(start, min(start + share, events)) for start in range(0, events, share)]
+        if len(parts) < 2:
+            for part in parts:
+                work(part)
+            return
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(work, parts))
+
+    def _run(self, source: Source, part: slice, scores: Raw | None, histogram: CHistogram | None) -> None:
+        arena = np.zeros(self.plan.dwords * 4 * EVENTS + 64, np.uint8)
+        start = source.start + part.start * source.stride
+        rows = (source.type == -2).all() and (np.diff(start) == 2).all() and (np.diff(source.stride) == 0).all()
+        rows = rows and self.plan.c.input.format == I16
+        given = CSource(int(start[0]) if rows else None, int(source.stride[0]), start.ctypes.data)
+        given.stride, given.type = source.stride.ctypes.data, source.type.ctypes.data
+        bad = self._kernel.l1ad_run(
+            ctypes.addressof(self.plan.c),
+            ctypes.addressof(given),
+            part.stop - part.start,
+            arena.ctypes.data + -arena.ctypes.data % 64,
+            None if scores is None else scores.ctypes.data,
+            None if histogram is None else ctypes.addressof(histogram),
+        )
+        if bad >= 0:
+            self._refuse(source, part.start + int(bad))
+
+    def _refuse(self, source: Source, event: int) -> None:
+        """Raise for the first number that is not admissible, in the block that begins with `event`."""
+        trigger = self.network.input
+        for at in range(event, min(event + EVENTS, source.events)):
+            for c, (name, low, high) in enumerate(zip(trigger.columns, trigger.low, trigger.high, strict=True)):
+                if not low <= int(source.columns[c][at]) <= high:
+                    raise ValueError(
+                        f"network input must lie in its hardware range: event {at}, column {name!r} is "
+                        f"{source.columns[c][at]}, outside {low} .. {high}"
+                    )
+        raise RuntimeError(f"native emulator ({self.isa}) refused event {event} without a reason; report this")
+
+
+def _native(array: Numbers) -> Numbers:
+    """In the byte order of this processor."""
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _type(dtype: np.dtype[Any]) -> int:
+    """As kernel.cpp has it: bytes, negative if signed."""
+    return -dtype.itemsize if dtype.kind == "i" else dtype.itemsize
