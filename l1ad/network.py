@@ -53,11 +53,15 @@ class Flow:
         Narrowest type that holds the exact result before the cast and, for sums, every partial sum.
     low, high : object array
         Raw range of each element after the cast, over the admissible inputs (sound, not tight).
+    exact_low, exact_high : object array
+        Range of each exact result before the cast, in units of the accumulator.
     """
 
     accumulator: FixedPoint
     low: Integers
     high: Integers
+    exact_low: Integers
+    exact_high: Integers
 
     @property
     def size(self) -> int:
@@ -380,7 +384,7 @@ def _ended(
     lowest, highest = _check_bits(*(partial or reach), where)
     if abs(frac) > MAX_BITS:
         raise ValueError(f"{where}: exact result has {frac} fractional bits, beyond {MAX_BITS}; narrow its operands")
-    return Flow(FixedPoint.holding(lowest, highest, frac), *cast_range(*reach, frac, operation.out, where))
+    return Flow(FixedPoint.holding(lowest, highest, frac), *cast_range(*reach, frac, operation.out, where), *reach)
 
 
 def _check_bits(low: Integers, high: Integers, where: str) -> tuple[int, int]:

@@ -14,12 +14,14 @@ import numpy.typing as npt
 from l1ad.emulate import reference
 from l1ad.emulate.histogram import Histogram
 from l1ad.emulate.native.library import SETS, available, kernel
-from l1ad.emulate.native.plan import EVENTS, Plan
-from l1ad.emulate.native.structures import I16, CHistogram, CSource
+from l1ad.emulate.native.plan import EVENTS, GROUP, Plan
+from l1ad.emulate.native.structures import CHistogram, CSource
 from l1ad.fixed import Raw
 from l1ad.network import Network
 
 Numbers = npt.NDArray[Any]
+ROOM = 8_192
+"""Bytes to spare in an arena: for its alignment, and for the vectors that end the rows of few columns."""
 LEAST = 16_384
 """Events for which a thread is worth its start."""
 
@@ -123,8 +125,9 @@ class Native:
     def _source(self, x: npt.ArrayLike | Sequence[Numbers]) -> Source:
         """Where the numbers of `x` lie."""
         names = self.network.input.columns
-        columns = [column for column in x if isinstance(column, np.ndarray)] if isinstance(x, list | tuple) else []
-        if columns and all(column.ndim == 1 for column in columns):
+        given = x if isinstance(x, list | tuple) else ()
+        columns = [column for column in given if isinstance(column, np.ndarray) and column.ndim == 1]
+        if columns and len(columns) == len(given):
             lengths = {len(column) for column in columns}
             if len(columns) != len(names) or len(lengths) != 1:
                 raise ValueError(
@@ -137,7 +140,7 @@ class Native:
             columns = [_native(column) for column in columns]
             return Source(
                 columns,
-                np.array([column.ctypes.data for column in columns], np.int64),
+                np.array([column.__array_interface__["data"][0] for column in columns], np.int64),
                 np.array([column.strides[0] for column in columns], np.int64),
                 np.array([_type(column.dtype) for column in columns], np.int32),
                 len(columns[0]),
@@ -164,17 +167,20 @@ class Native:
             list(pool.map(work, parts))
 
     def _run(self, source: Source, part: slice, scores: Raw | None, histogram: CHistogram | None) -> None:
-        arena = np.zeros(self.plan.dwords * 4 * EVENTS + 64, np.uint8)
+        size = self.plan.dwords * 4 * EVENTS
+        arena = np.zeros(size + GROUP * self.plan.c.entered * 4 * EVENTS + ROOM, np.uint8)
+        base = arena.ctypes.data + -arena.ctypes.data % 64
         start = source.start + part.start * source.stride
-        rows = (source.type == -2).all() and (np.diff(start) == 2).all() and (np.diff(source.stride) == 0).all()
-        rows = rows and self.plan.c.input.format == I16
+        rows = (source.type == source.type[0]).all() and (source.stride == source.stride[0]).all()
+        rows = rows and (np.diff(start) == abs(int(source.type[0]))).all()
         given = CSource(int(start[0]) if rows else None, int(source.stride[0]), start.ctypes.data)
         given.stride, given.type = source.stride.ctypes.data, source.type.ctypes.data
         bad = self._kernel.l1ad_run(
             ctypes.addressof(self.plan.c),
             ctypes.addressof(given),
             part.stop - part.start,
-            arena.ctypes.data + -arena.ctypes.data % 64,
+            base,
+            base + size,
             None if scores is None else scores.ctypes.data,
             None if histogram is None else ctypes.addressof(histogram),
         )
@@ -182,9 +188,9 @@ class Native:
             self._refuse(source, part.start + int(bad))
 
     def _refuse(self, source: Source, event: int) -> None:
-        """Raise for the first number that is not admissible, in the block that begins with `event`."""
+        """Raise for the first number that is not admissible, in the blocks that begin with `event`."""
         trigger = self.network.input
-        for at in range(event, min(event + EVENTS, source.events)):
+        for at in range(event, min(event + GROUP * EVENTS, source.events)):
             for c, (name, low, high) in enumerate(zip(trigger.columns, trigger.low, trigger.high, strict=True)):
                 if not low <= int(source.columns[c][at]) <= high:
                     raise ValueError(

@@ -40,7 +40,7 @@ struct Step {
 // entrance: twelve constants of each column, `padded` columns apart: lowest and span of the admissible numbers, and what
 // scales them, see entrance.py
 struct Plan {
-    std::int32_t columns, steps, padded, is_scaled, keeps_raw, cuts, turns, goes_down, goes_up, saturates, tiles;
+    std::int32_t columns, steps, padded, is_scaled, keeps_raw, cuts, turns, goes_down, goes_up, saturates, tiles, entered; // entered: dwords that the entrance fills, from the first
     const std::int64_t *low, *high; // admissible, by column
     const std::int16_t *entrance;
     Value input, scaled, score;
@@ -68,7 +68,7 @@ struct Source {
 namespace {
 
 #define UNROLL _Pragma("GCC unroll 4")
-constexpr int EVENTS = 64;
+constexpr int EVENTS = 64, GROUP = 8; // of a block; blocks of columns that enter together
 constexpr int DWORD = 4 * EVENTS; // bytes of one dword of a block
 
 typedef std::int32_t i32;
@@ -280,7 +280,7 @@ INLINE void finish(char *arena, const Step &s, V32 (&acc)[J][Q], int count, int 
 }
 
 // Four outputs at a time: windows of dwords times weights, the lanes of each dword at once
-// Cache lines of the next block, fetched a few at a time while this one is computed: all at once they would wait for
+// Cache lines of the rows of the next block, fetched a few at a time while this one is computed: all at once they would wait for
 // each other
 struct Ahead {
     const Source *from;
@@ -289,10 +289,7 @@ struct Ahead {
 
     void fetch() {
         for (int last = line + at_once < lines ? line + at_once : lines; line < last; line++)
-            if (from->rows)
-                __builtin_prefetch(from->rows + event * from->row_bytes + 64 * line);
-            else
-                __builtin_prefetch(from->column[line >> 1] + event * from->stride[line >> 1] + 64 * (line & 1));
+            __builtin_prefetch(from->rows + event * from->row_bytes + 64 * line);
     }
 };
 
@@ -559,6 +556,18 @@ bool taken(const char *from, i64 stride, int count, i64 low, i64 high, To *to) {
     return good;
 }
 
+template <class From> INLINE void widen(const char *from, int count, std::int16_t *to) {
+    for (int e = 0; e < count; e++)
+        to[e] = load<From>(from + e);
+}
+
+INLINE bool negative(const std::int16_t *x, int count) {
+    std::int16_t any = 0;
+    for (int e = 0; e < count; e++)
+        any |= load<std::int16_t>(x + e);
+    return any < 0;
+}
+
 template <class To> bool taken(const Source &s, int column, i64 event, int count, i64 low, i64 high, To *to) {
     const i64 stride = s.stride[column];
     const char *from = s.column[column] + event * stride;
@@ -675,73 +684,140 @@ __attribute__((noinline)) bool enter_rows(const Plan &p, const char *rows, i64 b
     return none(bad);
 }
 
-// A whole block of columns of int16
-__attribute__((noinline)) bool enter_columns(const Plan &p, const std::int16_t *const *columns, char *arena) {
-    V16 bad{};
-    const std::int16_t zeros[EVENTS] = {};
-    constexpr int Q = 4, N = Q * LANES<i32>;
-    const bool bytes = p.is_scaled && p.scaled.format == U8;
-    for (int event = 0; event < EVENTS; event += N) {
-        V16 before[Q] = {};
-        for (int c = 0; c < p.columns; c += 2) {
-            const Constants constants = constants_of_pair(p, c);
-            const std::int16_t *one = columns[c] + event, *other = c + 1 < p.columns ? columns[c + 1] + event : zeros;
-            const int at = 4 * event;
-            V16 x[Q];
-            UNROLL for (int q = 0; q < Q; q += 2)
-                pairs_of(one + q * LANES<i32>, other + q * LANES<i32>, x[q], x[q + 1]);
-            UNROLL for (int q = 0; q < Q; q++)
-                bad |= beyond(x[q], constants.low, constants.span);
-            if (!p.is_scaled || p.keeps_raw)
-                UNROLL for (int q = 0; q < Q; q++)
-                    store(dword(arena, p.input, c / 2) + at + q * BYTES, x[q]);
-            if (!p.is_scaled)
-                continue;
-            scale<Q>(p, constants, x);
-            UNROLL for (int q = 0; q < Q; q++) {
-                if (!bytes)
-                    store(dword(arena, p.scaled, c / 2) + at + q * BYTES, x[q]);
-                else if (c & 2)
-                    store(dword(arena, p.scaled, c / 4) + at + q * BYTES, bytes_of_pairs(before[q], x[q]));
-                else if (c + 2 >= p.columns)
-                    store(dword(arena, p.scaled, c / 4) + at + q * BYTES, bytes_of_pairs(x[q], V16{}));
-                before[q] = x[q];
-            }
-        }
+// Events of a column as int16, from where they lie or from `room`, filled up to `size` with the first of them
+const std::int16_t *column_of(const Plan &p, const Source &from, int c, i64 event, int count, int size,
+                              std::int16_t *room, bool &good) {
+    const i32 type = from.type[c], bytes = type < 0 ? -type : type;
+    const char *at = from.column[c] + event * from.stride[c];
+    if (bytes > 2 || from.stride[c] != bytes || count < size) {
+        good &= taken(from, c, event, count, p.low[c], p.high[c], room);
+        for (int e = count; e < size; e++)
+            room[e] = room[0];
+    } else if (bytes == 2) { // what does not fit an int16 is negative
+        const std::int16_t *there = reinterpret_cast<const std::int16_t *>(at);
+        if (type == 2)
+            good &= !negative(there, size);
+        return there;
+    } else if (type == 1) {
+        widen<std::uint8_t>(at, size, room);
+    } else {
+        widen<std::int8_t>(at, size, room);
     }
-    return none(bad);
+    return room;
 }
 
-// A block of any layout; false if a number is not admissible
-bool enter(const Plan &p, const Source &from, i64 event, int count, i64 events, char *arena) {
-    if (from.rows && count == EVENTS) {
-        const char *rows = from.rows + event * from.row_bytes;
-        const i64 bytes = from.row_bytes;
-        const bool inside = (events - event - count) * bytes >= BYTES;
-        if (!p.is_scaled)
-            return enter_rows<true, false, false>(p, rows, bytes, arena, inside);
-        if (p.scaled.format == U8)
-            return p.keeps_raw ? enter_rows<true, true, true>(p, rows, bytes, arena, inside)
-                               : enter_rows<false, true, true>(p, rows, bytes, arena, inside);
-        return p.keeps_raw ? enter_rows<true, true, false>(p, rows, bytes, arena, inside)
-                           : enter_rows<false, true, false>(p, rows, bytes, arena, inside);
-    }
+// Columns of any numbers: `count` events, of a block or of several whole ones, each to an arena `stride` bytes behind
+// the last
+bool enter_columns(const Plan &p, const Source &from, i64 event, int count, char *arena, i64 stride) {
+    constexpr int Q = 4, N = Q * LANES<i32>;
+    const int size = count < EVENTS ? EVENTS : count;
+    const bool keep = !p.is_scaled || p.keeps_raw;
     bool good = true;
-    if (p.input.format == I16) {
-        alignas(64) std::int16_t block[p.columns][EVENTS];
-        const std::int16_t *columns[p.columns];
-        for (int c = 0; c < p.columns; c++) {
-            columns[c] = block[c];
-            if (from.type[c] == -2 && from.stride[c] == 2 && count == EVENTS) {
-                columns[c] = reinterpret_cast<const std::int16_t *>(from.column[c] + 2 * event);
-            } else {
-                good &= taken(from, c, event, count, p.low[c], p.high[c], block[c]);
-                for (int e = count; e < EVENTS; e++)
-                    block[c][e] = block[c][0];
+    V16 bad{};
+    alignas(64) std::int16_t room[4][GROUP * EVENTS];
+    alignas(64) static const std::int16_t zeros[GROUP * EVENTS] = {};
+    for (int c = 0; c < p.columns; c += 4) {
+        const std::int16_t *four[4];
+        for (int i = 0; i < 4; i++)
+            four[i] = c + i < p.columns ? column_of(p, from, c + i, event, count, size, room[i], good) : zeros;
+        const Constants constants[2] = {constants_of_pair(p, c), constants_of_pair(p, c + 2)};
+        for (int first = 0; first < size; first += N) {
+            char *to = arena + first / EVENTS * stride;
+            const int at = 4 * (first % EVENTS);
+            V16 x[2][Q];
+            UNROLL for (int i = 0; i < 2; i++) {
+                if (c + 2 * i >= p.columns && i)
+                    break;
+                UNROLL for (int q = 0; q < Q; q += 2) {
+                    const int lane = first + q * LANES<i32>;
+                    pairs_of(four[2 * i] + lane, four[2 * i + 1] + lane, x[i][q], x[i][q + 1]);
+                }
+                UNROLL for (int q = 0; q < Q; q++)
+                    bad |= beyond(x[i][q], constants[i].low, constants[i].span);
+                if (keep)
+                    UNROLL for (int q = 0; q < Q; q++)
+                        store(dword(to, p.input, c / 2 + i) + at + q * BYTES, x[i][q]);
+                if (!p.is_scaled)
+                    continue;
+                scale<Q>(p, constants[i], x[i]);
+                if (p.scaled.format == I16)
+                    UNROLL for (int q = 0; q < Q; q++)
+                        store(dword(to, p.scaled, c / 2 + i) + at + q * BYTES, x[i][q]);
             }
+            if (p.is_scaled && p.scaled.format == U8)
+                UNROLL for (int q = 0; q < Q; q++)
+                    store(dword(to, p.scaled, c / 4) + at + q * BYTES,
+                          bytes_of_pairs(x[0][q], c + 2 < p.columns ? x[1][q] : V16{}));
         }
-        return enter_columns(p, columns, arena) && good;
     }
+    return none(bad) && good;
+}
+
+// A whole block of rows of int16
+INLINE bool enter_rows(const Plan &p, const char *rows, i64 bytes, char *arena, bool inside) {
+    if (!p.is_scaled)
+        return enter_rows<true, false, false>(p, rows, bytes, arena, inside);
+    if (p.scaled.format == U8)
+        return p.keeps_raw ? enter_rows<true, true, true>(p, rows, bytes, arena, inside)
+                           : enter_rows<false, true, true>(p, rows, bytes, arena, inside);
+    return p.keeps_raw ? enter_rows<true, true, false>(p, rows, bytes, arena, inside)
+                       : enter_rows<false, true, false>(p, rows, bytes, arena, inside);
+}
+
+// Rows of any numbers to rows of int16; whether all are admissible
+template <class From>
+bool narrowed(const Plan &p, const char *rows, i64 bytes, int count, std::int16_t *to, i64 width) {
+    std::uint64_t bad = 0;
+    const bool may_be_huge = From(-1) > From(0) && sizeof(From) == 8; // beyond int64
+    for (int e = 0; e < count; e++)
+        for (int c = 0; c < p.columns; c++) {
+            const From x = load<From>(rows + e * bytes + c * sizeof(From));
+            const std::uint64_t above = std::uint64_t(x) - std::uint64_t(p.low[c]);
+            bad |= above > std::uint64_t(p.high[c]) - std::uint64_t(p.low[c]);
+            bad |= may_be_huge ? std::uint64_t(x) >> 63 : 0;
+            to[e * width + c] = std::int16_t(x);
+        }
+    return !bad;
+}
+
+bool narrowed(const Plan &p, const Source &from, const char *rows, int count, std::int16_t *to, i64 width) {
+    const i64 bytes = from.row_bytes;
+    switch (from.type[0]) {
+    case -1:
+        return narrowed<std::int8_t>(p, rows, bytes, count, to, width);
+    case 1:
+        return narrowed<std::uint8_t>(p, rows, bytes, count, to, width);
+    case -2:
+        return narrowed<std::int16_t>(p, rows, bytes, count, to, width);
+    case 2:
+        return narrowed<std::uint16_t>(p, rows, bytes, count, to, width);
+    case -4:
+        return narrowed<std::int32_t>(p, rows, bytes, count, to, width);
+    case 4:
+        return narrowed<std::uint32_t>(p, rows, bytes, count, to, width);
+    case -8:
+        return narrowed<std::int64_t>(p, rows, bytes, count, to, width);
+    default:
+        return narrowed<std::uint64_t>(p, rows, bytes, count, to, width);
+    }
+}
+
+// A block of any layout, by way of `room`; false if a number is not admissible
+bool enter(const Plan &p, const Source &from, i64 event, int count, i64 events, char *arena, char *room) {
+    if (from.rows && p.input.format == I16) {
+        const char *rows = from.rows + event * from.row_bytes;
+        if (count == EVENTS && from.type[0] == -2)
+            return enter_rows(p, rows, from.row_bytes, arena, (events - event - count) * from.row_bytes >= BYTES);
+        const i64 width = p.columns + LANES<std::int16_t>; // so that whole vectors can be read
+        std::int16_t *block = reinterpret_cast<std::int16_t *>(room);
+        const bool good = narrowed(p, from, rows, count, block, width);
+        for (int e = count; e < EVENTS; e++)
+            std::memcpy(block + e * width, block, 2 * p.columns);
+        return enter_rows(p, reinterpret_cast<const char *>(block), 2 * width, arena, true) && good;
+    }
+    if (p.input.format == I16)
+        return enter_columns(p, from, event, count, arena, 0);
+    bool good = true;
     for (int c = 0; c < p.columns; c++)
         if (p.input.format == I32)
             good &= taken(from, c, event, count, p.low[c], p.high[c], (i32 *)dword(arena, p.input, c));
@@ -762,29 +838,46 @@ void fill(const Histogram &h, i64 event, int count, const i64 *scores) {
     }
 }
 
+// The steps of a block, and its scores
+void run_block(const Plan &p, const Source &from, i64 event, int count, i64 events, char *arena, i64 *scores,
+               const Histogram *histogram) {
+    const bool more = from.rows && event + 2 * EVENTS <= events;
+    const int lines = more ? int(EVENTS * from.row_bytes + 63) / 64 : 0;
+    Ahead ahead = {&from, event + EVENTS, 0, lines, lines / p.tiles + 1};
+    for (int s = 0; s < p.steps; s++)
+        take(p.step[s], arena, ahead);
+    i64 out[EVENTS];
+    for (int first = 0; first < EVENTS; first += LANES<i64>)
+        store(out + first, element<i64>(arena, p.score, p.score.place[0], first));
+    if (scores)
+        std::memcpy(scores + event, out, 8 * count);
+    if (histogram)
+        fill(*histogram, event, count, out);
+}
+
 } // namespace
 
-// Scores of `events` events, to `scores` or `histogram`, or both.  arena: aligned to 64 bytes.  Returns the first event
-// of the first block with a number that is not admissible, or -1.
-extern "C" i64 l1ad_run(const Plan *plan, const Source *from, i64 events, char *arena, i64 *scores,
+// Scores of `events` events, to `scores` or `histogram`, or both.  arena: aligned to 64 bytes, and behind it room for
+// what enters `GROUP` blocks.  Returns the first event of the first blocks with a number that is not admissible, or -1.
+extern "C" i64 l1ad_run(const Plan *plan, const Source *from, i64 events, char *arena, char *entered, i64 *scores,
                         const Histogram *histogram) {
     const Plan &p = *plan;
-    for (i64 event = 0; event < events; event += EVENTS) {
-        const int count = events - event < EVENTS ? int(events - event) : EVENTS;
-        if (!enter(p, *from, event, count, events, arena))
+    const i64 bytes = i64(p.entered) * DWORD;
+    i64 event = 0;
+    // columns lie far from each other: some blocks at once, so that each is read in a row
+    for (; !from->rows && p.input.format == I16 && events - event >= GROUP * EVENTS; event += GROUP * EVENTS) {
+        if (!enter_columns(p, *from, event, GROUP * EVENTS, entered, bytes))
             return event;
-        const bool more = event + 2 * EVENTS <= events;
-        const int lines = !more ? 0 : from->rows ? int(EVENTS * from->row_bytes + 63) / 64 : 2 * p.columns;
-        Ahead ahead = {from, event + EVENTS, 0, lines, lines / p.tiles + 1};
-        for (int s = 0; s < p.steps; s++)
-            take(p.step[s], arena, ahead);
-        i64 out[EVENTS];
-        for (int first = 0; first < EVENTS; first += LANES<i64>)
-            store(out + first, element<i64>(arena, p.score, p.score.place[0], first));
-        if (scores)
-            std::memcpy(scores + event, out, 8 * count);
-        if (histogram)
-            fill(*histogram, event, count, out);
+        for (int block = 0; block < GROUP; block++) {
+            std::memcpy(arena, entered + block * bytes, bytes);
+            run_block(p, *from, event + block * EVENTS, EVENTS, events, arena, scores, histogram);
+        }
+    }
+    for (; event < events; event += EVENTS) {
+        const int count = events - event < EVENTS ? int(events - event) : EVENTS;
+        if (!enter(p, *from, event, count, events, arena, entered))
+            return event;
+        run_block(p, *from, event, count, events, arena, scores, histogram);
     }
     return -1;
 }

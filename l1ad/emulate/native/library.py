@@ -81,7 +81,7 @@ def kernel(isa: str) -> ctypes.CDLL:
     """The kernel for an instruction set of `SETS`; raises as `available` does."""
     library = _compiled(isa, _sources(), SETS[isa][0])
     library.l1ad_run.restype = ctypes.c_int64
-    library.l1ad_run.argtypes = (*[ctypes.c_void_p] * 2, ctypes.c_int64, *[ctypes.c_void_p] * 3)
+    library.l1ad_run.argtypes = (*[ctypes.c_void_p] * 2, ctypes.c_int64, *[ctypes.c_void_p] * 4)
     return library
 
 

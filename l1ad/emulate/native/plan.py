@@ -55,8 +55,8 @@ from l1ad.operations import (
     reads,
 )
 
-EVENTS = 64
-"""Of a block."""
+EVENTS, GROUP = 64, 8
+"""Of a block; and blocks of columns that enter together."""
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ class Plan:
             goes_up=any(column.up for column in columns or ()),
             saturates=any((column.bottom, column.top) != (LOWEST, HIGHEST) for column in columns or ()),
             tiles=sum(s.windows * -(-s.filters // 4) for s in self._steps if s.kind in (SUM8, SUM16, TERMS16)) or 1,
+            entered=(raw if columns is None else scaled).start + (raw if columns is None else scaled).dwords,
             low=self._pointer(network.input.low),
             high=self._pointer(network.input.high),
             entrance=self._pointer(constants(network, columns, padded)),
@@ -186,6 +187,8 @@ class Plan:
         """Lay out the result of an operation; `whole`: as the input, never in bytes."""
         flow = self._network.flows[operation.name]
         low, high = int(min(flow.low)), int(max(flow.high))
+        if any(isinstance(o, Convolution) and any(o.padding) for o in self._readers[operation.name]):
+            low, high = min(low, 0), max(high, 0)  # the padding
         zero = 0 if low >= 0 and high <= 255 else -128 if low >= -128 and high <= 127 else low
         sums = [o for o in self._readers[operation.name] if isinstance(o, Dense | Convolution)]
         if not whole and sums and high - low <= 255 and all(self._packs(o, place) for o in sums):
@@ -284,12 +287,10 @@ class Plan:
                 step.x, step.y = self._value(self._values[x]), self._value(self._values[y])
                 return step, program, 32
             case Mask(x=x, by=by, index=index):
-                program = self._ranges(x, where)
-                program.low, program.high = np.minimum(program.low, 0), np.maximum(program.high, 0)
+                program = self._accumulated(operation)
                 program.reach(network.flows[by].low, network.flows[by].high)
-                step = CStep(
-                    kind=MASK, index=self._pointer(np.append(self._values[by].place[index], np.zeros(4, np.int32)))
-                )
+                place = np.append(self._values[by].place[index], np.zeros(4, np.int32))  # read in fours
+                step = CStep(kind=MASK, index=self._pointer(place))
                 step.x, step.y = self._value(self._values[x]), self._value(self._values[by])
                 return step, program, 32
             case Dot():
@@ -298,10 +299,11 @@ class Plan:
                 raise UnsupportedError(f"native emulator does not implement {type(operation).__name__}")
 
     def _accumulated(self, operation: Operation) -> Program:
-        """The empty program on the exact results of an operation, and on all partial sums."""
-        reach = self._network.flows[operation.name].accumulator
-        low, high = np.array(reach.min_raw, object), np.array(reach.max_raw, object)
-        return Program(low, high, f"operation {operation.name!r}")
+        """The empty program on the exact results of an operation, in lanes that hold every partial sum."""
+        flow = self._network.flows[operation.name]
+        program = Program(flow.exact_low, flow.exact_high, f"operation {operation.name!r}")
+        program.reach(flow.accumulator.min_raw, flow.accumulator.max_raw)
+        return program
 
     def _dot(self, operation: Dot, slow: bool) -> tuple[CStep, Program, int]:
         network, (x, y) = self._network, (self._values[operation.x], self._values[operation.y])
@@ -310,7 +312,7 @@ class Plan:
         pairs = x.format == y.format == I16 and np.array_equal(x.place, y.place)
         pairs &= network.input.name not in (operation.x, operation.y)  # behind its last column lies anything
         if pairs and operation.product is None and program.bits <= 32 and not slow:
-            step.kind, step.terms = DOT16, x.dwords
+            step.kind, step.terms = DOT16, int(x.place.max()) // 2 + 1
             return step, program, 32
         (a, b), where = (network.flows[name] for name in (operation.x, operation.y)), f"operation {operation.name!r}"
         products = Program(*product_range(a, b, operation.x == operation.y), where)
@@ -393,10 +395,10 @@ class Plan:
             bias = self._bias + start
             bias = bias if step.kind == SUM else (bias + 2**31) % 2**32 - 2**31
             step.bias = self._pointer(fours(bias.astype(np.int64)).ravel())
-        if ops and ops[-1].code == CLAMP:
+        if ops and ops[-1].code == CLAMP and not out.zero:
             clamp = ops.pop()
             least, most = {U8: (0, 255), I16: (-(2**15), 2**15 - 1)}.get(out.format, (-(2**63), 2**63 - 1))
-            step.clamp, step.low, step.high = 1, max(clamp.a - out.zero, least), min(clamp.b - out.zero, most)
+            step.clamp, step.low, step.high = 1, max(clamp.a, least), min(clamp.b, most)
         if out.zero:
             ops.append(Op(ADD, -out.zero))
         step.out = self._value(out)

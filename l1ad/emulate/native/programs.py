@@ -9,7 +9,7 @@ import numpy as np
 
 from l1ad.errors import UnsupportedError
 from l1ad.fixed import FixedPoint, Raw
-from l1ad.network import Integers, cast_range
+from l1ad.network import Integers
 
 END, ADD, MUL, SHL, SAR, AND, EXTEND, SIGN, EVEN, ZERO, LOOK, CLAMP = range(12)
 """Codes of kernel.cpp."""
@@ -52,7 +52,7 @@ class Program:
         other.ops = list(self.ops)
         return other
 
-    def reach(self, low: Integers, high: Integers) -> None:
+    def reach(self, low: Integers | int, high: Integers | int) -> None:
         """Note numbers that the lanes must hold."""
         needed = 1 + max(int(np.min(low)).bit_length(), int(np.max(high)).bit_length())
         if needed > 64:
@@ -88,7 +88,6 @@ class Program:
 
     def cast(self, frac: int, to: FixedPoint) -> None:
         """Cast of numbers with `frac` fractional bits, as `fixed.cast` does it."""
-        low, high = cast_range(np.atleast_1d(self.low), np.atleast_1d(self.high), frac, to, self.where)
         shift = frac - to.frac
         if shift > 0:
             self._round(shift, to.rounding)
@@ -97,6 +96,7 @@ class Program:
         lowest, highest = int(np.min(self.low)), int(np.max(self.high))
         if lowest < to.min_raw or highest > to.max_raw:
             self.bits = max(self.bits, _lanes(to.width + (not to.signed)))
+            low, high = np.array(to.min_raw, object), np.array(to.max_raw, object)
             match to.overflow:
                 case "WRAP" if to.signed:
                     op = Op(EXTEND, to.width)
@@ -106,6 +106,7 @@ class Program:
                     op = Op(ZERO, to.min_raw, to.max_raw)
                 case _:
                     op = Op(CLAMP, to.min_raw, to.max_raw)
+                    low, high = np.clip(self.low, low, high), np.clip(self.high, low, high)
             self._then(op, low, high)
 
     def _round(self, shift: int, rounding: str) -> None:

@@ -59,7 +59,7 @@ class CPlan(ctypes.Structure):
             (name, ctypes.c_int32)
             for name in (
                 *("columns", "steps", "padded", "is_scaled", "keeps_raw"),
-                *("cuts", "turns", "goes_down", "goes_up", "saturates", "tiles"),
+                *("cuts", "turns", "goes_down", "goes_up", "saturates", "tiles", "entered"),
             )
         ),
         *((name, ctypes.c_void_p) for name in ("low", "high", "entrance")),
