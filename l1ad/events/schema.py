@@ -5,6 +5,7 @@ A detector is a data table (``schemas/*.toml``), not code.  *raw* codes are inte
 
 from __future__ import annotations
 
+import math
 import tomllib
 from dataclasses import asdict, dataclass
 from functools import cache
@@ -66,6 +67,11 @@ class Column:
             raise ValueError(f"lsb must be positive and finite, not {self.lsb}")
         if self.saturated is not None and not self.low <= self.saturated <= self.high:
             raise ValueError(f"saturated must lie in {self.low}..{self.high}, not be {self.saturated}")
+
+    @property
+    def turn(self) -> int | None:
+        """Counts that go once around, of an angle that starts at 0."""
+        return _turn(self)
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -160,13 +166,25 @@ class Schema:
 
 @dataclass(frozen=True)
 class InputColumn:
-    """One input of a network: its name, admissible codes (both included), and value of one count."""
+    """One input of a network: its name, admissible codes (both included), value of one count, and saturated code."""
 
     name: str
     low: int
     high: int
     lsb: float
     unit: str
+    saturated: int | None = None
+
+    @property
+    def turn(self) -> int | None:
+        """Counts that go once around, of an angle that starts at 0."""
+        return _turn(self)
+
+
+def _turn(column: Column | InputColumn) -> int | None:
+    turn = column.high + 1
+    around = column.low == 0 and column.unit == "rad"
+    return turn if around and math.isclose(turn * column.lsb, 2 * math.pi, rel_tol=1e-6) else None
 
 
 def _code_range(bits: int, signed: bool) -> tuple[int, int]:
@@ -267,7 +285,8 @@ def input_columns(schema: Schema, selection: str = "axol1tl") -> tuple[InputColu
                 if column is None:
                     out.append(InputColumn(f"{label}_{key}", 0, 0, 1.0, "1"))
                 else:
-                    out.append(InputColumn(f"{label}_{key}", column.low, column.high, column.lsb, column.unit))
+                    ends = column.low, column.high, column.lsb, column.unit, column.saturated
+                    out.append(InputColumn(f"{label}_{key}", *ends))
     return tuple(out)
 
 

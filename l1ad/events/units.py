@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 import numpy.typing as npt
 
-from l1ad.events.schema import Column
+from l1ad.events.schema import Column, InputColumn
 
 __all__ = ["to_codes", "to_values"]
 
 
-def to_codes(values: npt.ArrayLike, column: Column, where: str) -> npt.NDArray[np.int32]:
+def to_codes(values: npt.ArrayLike, column: Column | InputColumn, where: str) -> npt.NDArray[np.int32]:
     """The nearest code of each value; exact for every value that `to_values` gives.
 
     A value above the range of a column that saturates gets its saturated code (count them by comparing with it);
@@ -22,7 +20,7 @@ def to_codes(values: npt.ArrayLike, column: Column, where: str) -> npt.NDArray[n
     ----------
     values : array_like of float, any shape
         In `Column.unit`.
-    column : Column
+    column : Column or InputColumn
         What the codes mean.
     where : str
         What an error text calls the values: file and branch.
@@ -35,9 +33,8 @@ def to_codes(values: npt.ArrayLike, column: Column, where: str) -> npt.NDArray[n
     array = np.asarray(values, np.float64)
     _refuse(~np.isfinite(array), array, where, "finite")
     codes = np.rint(array / column.lsb)
-    turn = column.high + 1
-    if column.low == 0 and column.unit == "rad" and math.isclose(turn * column.lsb, 2 * math.pi, rel_tol=1e-6):
-        codes = codes % turn
+    if column.turn is not None:
+        codes = codes % column.turn
     elif column.saturated is not None:
         codes = np.where(codes > column.saturated, column.saturated, codes)
     outside = (codes < column.low) | (codes > column.high)
@@ -45,7 +42,7 @@ def to_codes(values: npt.ArrayLike, column: Column, where: str) -> npt.NDArray[n
     return codes.astype(np.int32)
 
 
-def to_values(codes: npt.ArrayLike, column: Column) -> npt.NDArray[np.float64]:
+def to_values(codes: npt.ArrayLike, column: Column | InputColumn) -> npt.NDArray[np.float64]:
     """Value of each raw code in `Column.unit`: code x lsb; that of a saturated code is a lower limit."""
     return np.asarray(codes, np.float64) * column.lsb
 

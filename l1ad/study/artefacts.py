@@ -186,3 +186,9 @@ def load_scores(path: Path, network: Network) -> dict[str, tuple[Raw, npt.NDArra
         if file.attrs["network_digest"] != network.digest:
             raise ValueError(f"{path}: scores must be of network {network.digest[:12]}; run `l1ad emulate` again")
         return {name: (group["raw"][:], group["twin"][:]) for name, group in file.items()}
+
+
+def scored_by(path: Path) -> str:
+    """Name of the emulator that made the raw scores of a file."""
+    with h5py.File(path, "r") as file:
+        return str(file.attrs["emulator"])

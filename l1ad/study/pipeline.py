@@ -18,11 +18,12 @@ import numpy as np
 from l1ad import documents
 from l1ad.compare import accumulator_bits
 from l1ad.emulate import emulate as emulate_events
+from l1ad.emulate import emulator
 from l1ad.files import digest, file_digest, replacing
 from l1ad.hardware.resources import estimate, find_vitis, synthesise
 from l1ad.network import Network
 from l1ad.progress import console, task
-from l1ad.study.agreement import compare_csim, compare_keras
+from l1ad.study.agreement import compare_csim, compare_emulators
 from l1ad.study.artefacts import (
     Agreements,
     ModelPaths,
@@ -163,6 +164,7 @@ def emulate(run: Run) -> None:
             twin = load_model(paths.twin)
             with replacing(paths.scores) as aside, h5py.File(aside, "w") as out:
                 out.attrs["network_digest"] = network.digest
+                out.attrs["emulator"] = emulator(network)
                 for sample, path in run.samples.items():
                     raw, floating = [], []
                     for x in inputs_of(network, path, config.events.selection, f"emulate {sample}"):
@@ -185,12 +187,13 @@ def emulate_file(network: Network, events: Path, out: Path) -> int:
     scores = np.concatenate([emulate_events(network, x) for x in chunks])
     with replacing(out) as aside, h5py.File(aside, "w") as target:
         target.attrs["network_digest"] = network.digest
+        target.attrs["emulator"] = emulator(network)
         target["raw"] = scores
     return len(scores)
 
 
 def compare(run: Run) -> None:
-    """Compare QKeras, reference and C simulation: ``agreement.json``; a mismatch is an error."""
+    """Compare QKeras, reference, native emulator and C simulation: ``agreement.json``; a mismatch is an error."""
     config = run.study.config
     for paths, network in _networks(run):
         made_from = {
@@ -203,7 +206,7 @@ def compare(run: Run) -> None:
 
         def action(paths: ModelPaths = paths, network: Network = network) -> None:
             found = (
-                compare_keras(run, paths.model, network),
+                *compare_emulators(run, paths.model, network),
                 compare_csim(network, paths.project, csim_inputs(run, network, config.csim_events)),
             )
             documents.save(paths.agreement, Agreements(network.digest, found, accumulator_bits(network)))

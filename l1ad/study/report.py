@@ -17,7 +17,15 @@ from l1ad.events.store import EventFile
 from l1ad.files import write_text
 from l1ad.network import Network
 from l1ad.study import plots
-from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores
+from l1ad.study.artefacts import (
+    Agreements,
+    PerformanceTable,
+    ResourceTable,
+    Run,
+    Training,
+    load_scores,
+    scored_by,
+)
 from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.samples import RateSample, menu_path, rate_sample
 from l1ad.study.stages import PACKAGES
@@ -39,6 +47,7 @@ class ModelSection:
     thresholds: Thresholds
     efficiencies: dict[float, dict[str, str]]
     rank_correlation: float
+    emulator: str
     n_scores: int
     n_equal: int
     pictures: dict[str, str]
@@ -115,6 +124,7 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
             p.target_hz: {e.signal: str(e.efficiency) for e in mine if e.target_hz == p.target_hz}
             for p in thresholds.working_points
         },
+        emulator=scored_by(paths.scores),
         n_scores=len(raw),
         n_equal=int((np.floor(floating / lsb) == raw).sum()),
         rank_correlation=float(spearmanr(background, twin).statistic),

@@ -11,11 +11,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from l1ad.emulate import reference
 from l1ad.emulate.histogram import Histogram
 from l1ad.emulate.native.library import SETS, available, kernel
 from l1ad.emulate.native.plan import EVENTS, GROUP, Plan
 from l1ad.emulate.native.structures import CHistogram, CSource
+from l1ad.events.schema import InputColumn
+from l1ad.events.units import to_codes
 from l1ad.fixed import Raw
 from l1ad.network import Network
 
@@ -28,13 +29,14 @@ LEAST = 16_384
 
 @dataclass(frozen=True)
 class Source:
-    """Where events lie: each column's array, address, bytes from event to event, and type, see kernel.cpp."""
+    """Where events lie: each column's array, address, bytes from event to event, type, see kernel.cpp, and unit."""
 
     columns: Sequence[Numbers] | Numbers
     start: Raw
     stride: Raw
     type: npt.NDArray[np.int32]
     events: int
+    units: Sequence[InputColumn] | None
 
 
 class Native:
@@ -64,13 +66,18 @@ class Native:
         self.plan = Plan(network, SETS[self.isa][1])
         self._kernel = kernel(self.isa)
 
-    def scores(self, x: npt.ArrayLike | Sequence[Numbers], threads: int = 1) -> Raw:
+    def scores(
+        self, x: npt.ArrayLike | Sequence[Numbers], threads: int = 1, units: Sequence[InputColumn] | None = None
+    ) -> Raw:
         """Raw anomaly score of each event, in `threads` threads, on which nothing depends.
 
         Parameters
         ----------
         x : integer array_like, shape (n_events, n_columns), or a sequence of one array of shape (n_events,) a column
             Raw trigger integers of any type and layout; nothing is copied.
+        units : sequence of InputColumn, optional
+            Those of `l1ad.events.schema.input_columns`: `x` is then of floats, in GeV and radians, and each becomes the
+            nearest code, as `l1ad.events.units.to_codes` has it.
 
         Returns
         -------
@@ -79,9 +86,9 @@ class Native:
         Raises
         ------
         TypeError, ValueError
-            As `reference.emulate`.
+            As `reference.emulate` and `to_codes`.
         """
-        source = self._source(x)
+        source = self._source(x, units)
         scores = np.empty(source.events, np.int64)
         self._each(threads, len(scores), lambda part: self._run(source, part, scores[part], None))
         return scores
@@ -93,6 +100,7 @@ class Native:
         category: npt.ArrayLike | None = None,
         weight: npt.ArrayLike | None = None,
         threads: int = 1,
+        units: Sequence[InputColumn] | None = None,
     ) -> Histogram:
         """Count the scores of events, as `Histogram.fill` does, without storing them; returns the histogram.
 
@@ -103,8 +111,8 @@ class Native:
         """
         if histogram.digest != self.network.digest:
             raise ValueError(f"histogram must be of network {self.network.digest}, not of {histogram.digest}")
-        source = self._source(x)
-        numbers, units = histogram.taken(source.events, category, weight)
+        source = self._source(x, units)
+        numbers, weights = histogram.taken(source.events, category, weight)
         parts = [histogram] + [histogram.empty() for _ in range(threads - 1)]
         free = list(parts)
 
@@ -113,7 +121,7 @@ class Native:
             to = CHistogram(mine.low, mine.shift, mine.counts.shape[1], mine.counts.ctypes.data)
             to.sums, to.squares = mine.sums.ctypes.data, mine.squares.ctypes.data
             to.category = None if numbers is None else numbers[part].ctypes.data
-            to.weight = None if units is None else units[part].ctypes.data
+            to.weight = None if weights is None else weights[part].ctypes.data
             self._run(source, part, None, to)
             free.append(mine)
 
@@ -122,7 +130,7 @@ class Native:
             histogram.add(other)
         return histogram
 
-    def _source(self, x: npt.ArrayLike | Sequence[Numbers]) -> Source:
+    def _source(self, x: npt.ArrayLike | Sequence[Numbers], units: Sequence[InputColumn] | None) -> Source:
         """Where the numbers of `x` lie."""
         names = self.network.input.columns
         given = x if isinstance(x, list | tuple) else ()
@@ -134,24 +142,37 @@ class Native:
                     f"network input must have {len(names)} columns of one length, not {len(columns)} of "
                     f"{sorted(lengths)}"
                 )
-            for column, name in zip(columns, names, strict=True):
-                if column.dtype.kind not in "iu":
-                    raise TypeError(f"network input must be hardware integers, not dtype {column.dtype} in {name!r}")
             columns = [_native(column) for column in columns]
-            return Source(
+            source = Source(
                 columns,
                 np.array([column.__array_interface__["data"][0] for column in columns], np.int64),
                 np.array([column.strides[0] for column in columns], np.int64),
                 np.array([_type(column.dtype) for column in columns], np.int32),
                 len(columns[0]),
+                units,
             )
-        array = np.asarray(x)
-        if array.dtype.kind not in "iu" or array.ndim != 2 or array.shape[1] != len(names):
-            reference.admissible(self.network, array)  # which says what is wrong
-        array = _native(array)
-        start = array.ctypes.data + np.arange(len(names), dtype=np.int64) * array.strides[1]
-        stride = np.full(len(names), array.strides[0], np.int64)
-        return Source(array.T, start, stride, np.full(len(names), _type(array.dtype), np.int32), len(array))
+        else:
+            array = np.asarray(x)
+            if array.ndim != 2 or array.shape[1] != len(names):
+                raise ValueError(f"network input must have shape (n_events, {len(names)}), not {array.shape}")
+            array = _native(array)
+            start = array.ctypes.data + np.arange(len(names), dtype=np.int64) * array.strides[1]
+            stride = np.full(len(names), array.strides[0], np.int64)
+            kinds = np.full(len(names), _type(array.dtype), np.int32)
+            source = Source(array.T, start, stride, kinds, len(array), units)
+        self._require_types(source)
+        return source
+
+    def _require_types(self, source: Source) -> None:
+        """Refuse what are no numbers, or floats without units, or integers with them."""
+        names = self.network.input.columns
+        if source.units is not None and tuple(unit.name for unit in source.units) != names:
+            raise ValueError(f"units must be those of the network's {len(names)} columns, in order")
+        wanted, what = ("iu", "hardware integers") if source.units is None else ("f", "float32 or float64, with units")
+        for column, name, kind in zip(source.columns, names, source.type, strict=True):
+            if column.dtype.kind not in wanted or not kind:
+                remedy = "quantise the events first, or say their units" if source.units is None else "leave units out"
+                raise TypeError(f"network input must be {what}, not dtype {column.dtype} in {name!r}; {remedy}")
 
     def _each(self, threads: int, events: int, work: Callable[[slice], None]) -> None:
         """Do the work for slices of whole blocks."""
@@ -171,10 +192,17 @@ class Native:
         arena = np.zeros(size + GROUP * self.plan.c.entered * 4 * EVENTS + ROOM, np.uint8)
         base = arena.ctypes.data + -arena.ctypes.data % 64
         start = source.start + part.start * source.stride
-        rows = (source.type == source.type[0]).all() and (source.stride == source.stride[0]).all()
+        rows = (
+            source.units is None and (source.type == source.type[0]).all() and (source.stride == source.stride[0]).all()
+        )
         rows = rows and (np.diff(start) == abs(int(source.type[0]))).all()
         given = CSource(int(start[0]) if rows else None, int(source.stride[0]), start.ctypes.data)
         given.stride, given.type = source.stride.ctypes.data, source.type.ctypes.data
+        if source.units is not None:
+            turn = [unit.turn or 0 for unit in source.units]
+            most = [np.inf if unit.saturated is None else unit.saturated for unit in source.units]
+            counts = np.array([[unit.lsb for unit in source.units], turn, most], np.float64)
+            given.units = counts.ctypes.data
         bad = self._kernel.l1ad_run(
             ctypes.addressof(self.plan.c),
             ctypes.addressof(given),
@@ -189,13 +217,17 @@ class Native:
 
     def _refuse(self, source: Source, event: int) -> None:
         """Raise for the first number that is not admissible, in the blocks that begin with `event`."""
-        trigger = self.network.input
-        for at in range(event, min(event + GROUP * EVENTS, source.events)):
-            for c, (name, low, high) in enumerate(zip(trigger.columns, trigger.low, trigger.high, strict=True)):
-                if not low <= int(source.columns[c][at]) <= high:
+        trigger, stop = self.network.input, min(event + GROUP * EVENTS, source.events)
+        codes = [np.asarray(column[event:stop]) for column in source.columns]
+        if source.units is not None:
+            both = zip(codes, source.units, strict=True)
+            codes = [to_codes(values, unit, f"events from {event}, {unit.name}") for values, unit in both]
+        for at in range(stop - event):
+            for code, name, low, high in zip(codes, trigger.columns, trigger.low, trigger.high, strict=True):
+                if not low <= int(code[at]) <= high:
                     raise ValueError(
-                        f"network input must lie in its hardware range: event {at}, column {name!r} is "
-                        f"{source.columns[c][at]}, outside {low} .. {high}"
+                        f"network input must lie in its hardware range: event {event + at}, column {name!r} is "
+                        f"{code[at]}, outside {low} .. {high}"
                     )
         raise RuntimeError(f"native emulator ({self.isa}) refused event {event} without a reason; report this")
 
@@ -206,5 +238,9 @@ def _native(array: Numbers) -> Numbers:
 
 
 def _type(dtype: np.dtype[Any]) -> int:
-    """As kernel.cpp has it: bytes, negative if signed."""
-    return -dtype.itemsize if dtype.kind == "i" else dtype.itemsize
+    """As kernel.cpp has it; 0 if it has no such type."""
+    if dtype.itemsize not in (1, 2, 4, 8):
+        return 0
+    return {"i": -dtype.itemsize, "u": dtype.itemsize, "f": 100 + dtype.itemsize * (dtype.itemsize > 2)}.get(
+        dtype.kind, 0
+    )

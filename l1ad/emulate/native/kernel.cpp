@@ -3,6 +3,8 @@
 // A value of the network lies in a part of the arena as dwords: dword d of all events of a block side by side.  A
 // dword holds four bytes, two 16-bit numbers or one of 32 bits; of 64 bits, two dwords hold one.  The plan has proved
 // that nothing overflows in the lanes that it chose, so that this arithmetic is that of the integers.
+#include <cmath>
+
 #include "simd.h"
 
 extern "C" {
@@ -55,13 +57,15 @@ struct Histogram {
     const std::int64_t *category, *weight;
 };
 
-// Events: column c of event e at column[c] + e * stride[c]; `rows`: if not null, int16 row by row
+// Events: column c of event e at column[c] + e * stride[c]; `rows`: if not null, integers of one type, row by row
 struct Source {
     const char *rows;
     std::int64_t row_bytes;
     const char *const *column;
     const std::int64_t *stride;
-    const std::int32_t *type; // bytes per number, negative if signed
+    const std::int32_t *type; // bytes per number, negative if signed; 100 more for floats
+    const double *units;      // of floats: value of a count, and of each column behind those, counts that go once around
+                              // (0: none), and counts that stand for all above (infinity: none)
 };
 }
 
@@ -568,10 +572,64 @@ INLINE bool negative(const std::int16_t *x, int count) {
     return any < 0;
 }
 
-template <class To> bool taken(const Source &s, int column, i64 event, int count, i64 low, i64 high, To *to) {
+INLINE bool none(V16 bad) {
+    std::uint64_t any = 0;
+    for (int lane = 0; lane < LANES<i64>; lane++)
+        any |= std::uint64_t(((V64)bad)[lane]);
+    return !any;
+}
+
+typedef V<double> Doubles;
+
+// The nearest integer, ties to even, of what is smaller than 2^51
+INLINE Doubles nearest(Doubles x) {
+    const double shift = 6755399441055744.; // 1.5 * 2^52
+    return x + shift - shift;
+}
+
+// Values to the nearest codes, as l1ad.events.units.to_codes has them
+template <class From, class To>
+bool quantised(const char *from, i64 stride, int count, i64 low, i64 high, const double *unit, int columns, To *to) {
+    const double lsb = unit[0], turn = unit[columns];
+    const Doubles zero{}, large = zero + 1e15, most = zero + unit[2 * columns];
+    alignas(64) double value[GROUP * EVENTS];
+    if (stride == sizeof(From))
+        for (int e = 0; e < count; e++)
+            value[e] = load<From>(from + e * sizeof(From));
+    else
+        for (int e = 0; e < count; e++)
+            value[e] = load<From>(from + e * stride);
+    for (int e = count; e % LANES<double>; e++)
+        value[e] = value[0];
+    V64 bad{};
+    for (int e = 0; e < count; e += LANES<double>) {
+        const Doubles x = load<Doubles>(value + e);
+        bad |= ~(x - x == zero); // not finite
+        Doubles code = nearest(larger(smaller(x / lsb, large), -large));
+        if (turn > 0) {
+            bad |= (code >= large) | (code <= -large);
+            const Doubles turns = code / turn, whole = nearest(turns);
+            code -= turn * (whole > turns ? whole - 1 : whole);
+        }
+        code = smaller(code, most);
+        const V64 fits = (code >= zero + double(low)) & (code <= zero + double(high));
+        bad |= ~fits;
+        store(value + e, fits ? code : zero);
+    }
+    for (int e = 0; e < count; e++)
+        to[e] = To(i32(value[e]));
+    return none((V16)bad);
+}
+
+template <class To> bool taken(const Plan &p, const Source &s, int column, i64 event, int count, i64 low, i64 high, To *to) {
     const i64 stride = s.stride[column];
     const char *from = s.column[column] + event * stride;
+    const double *unit = s.units + column;
     switch (s.type[column]) {
+    case 104:
+        return quantised<float>(from, stride, count, low, high, unit, p.columns, to);
+    case 108:
+        return quantised<double>(from, stride, count, low, high, unit, p.columns, to);
     case -1:
         return taken<std::int8_t>(from, stride, count, low, high, to);
     case 1:
@@ -633,13 +691,6 @@ template <int Q> INLINE void scale(const Plan &p, const Constants &c, V16 (&x)[Q
 #undef EACH
 }
 
-INLINE bool none(V16 bad) {
-    std::uint64_t any = 0;
-    for (int lane = 0; lane < LANES<i64>; lane++)
-        any |= std::uint64_t(((V64)bad)[lane]);
-    return !any;
-}
-
 // Rows of dwords to dwords of the arena
 INLINE void turn(char *arena, const Value &to, int first, int count, int event, V32 (&r)[LANES<i32>]) {
     transpose(r);
@@ -690,7 +741,7 @@ const std::int16_t *column_of(const Plan &p, const Source &from, int c, i64 even
     const i32 type = from.type[c], bytes = type < 0 ? -type : type;
     const char *at = from.column[c] + event * from.stride[c];
     if (bytes > 2 || from.stride[c] != bytes || count < size) {
-        good &= taken(from, c, event, count, p.low[c], p.high[c], room);
+        good &= taken(p, from, c, event, count, p.low[c], p.high[c], room);
         for (int e = count; e < size; e++)
             room[e] = room[0];
     } else if (bytes == 2) { // what does not fit an int16 is negative
@@ -820,9 +871,9 @@ bool enter(const Plan &p, const Source &from, i64 event, int count, i64 events, 
     bool good = true;
     for (int c = 0; c < p.columns; c++)
         if (p.input.format == I32)
-            good &= taken(from, c, event, count, p.low[c], p.high[c], (i32 *)dword(arena, p.input, c));
+            good &= taken(p, from, c, event, count, p.low[c], p.high[c], (i32 *)dword(arena, p.input, c));
         else
-            good &= taken(from, c, event, count, p.low[c], p.high[c], (i64 *)dword(arena, p.input, 2 * c));
+            good &= taken(p, from, c, event, count, p.low[c], p.high[c], (i64 *)dword(arena, p.input, 2 * c));
     return good;
 }
 
@@ -841,8 +892,9 @@ void fill(const Histogram &h, i64 event, int count, const i64 *scores) {
 // The steps of a block, and its scores
 void run_block(const Plan &p, const Source &from, i64 event, int count, i64 events, char *arena, i64 *scores,
                const Histogram *histogram) {
-    const bool more = from.rows && event + 2 * EVENTS <= events;
-    const int lines = more ? int(EVENTS * from.row_bytes + 63) / 64 : 0;
+    const i64 width = i64(p.columns) * (from.type[0] < 0 ? -from.type[0] : from.type[0]); // bytes of a row
+    const bool dense = from.rows && from.row_bytes > 0 && from.row_bytes <= 2 * width;
+    const int lines = dense && event + 2 * EVENTS <= events ? int((EVENTS * from.row_bytes + 63) / 64) : 0;
     Ahead ahead = {&from, event + EVENTS, 0, lines, lines / p.tiles + 1};
     for (int s = 0; s < p.steps; s++)
         take(p.step[s], arena, ahead);

@@ -77,6 +77,7 @@ class CSource(ctypes.Structure):
         ("column", ctypes.c_void_p),
         ("stride", ctypes.c_void_p),
         ("type", ctypes.c_void_p),
+        ("units", ctypes.c_void_p),
     )
 
 
