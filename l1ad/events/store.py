@@ -1,14 +1,15 @@
 """The HDF5 files that hold events (`l1ad.events.table`, whose names can be imported from here too).
 
 A file has one dataset per column (``jet/pt`` of shape (n, slots)) and one per quantity of the event
-(``meta/weight`` ...), chunked one slot at a time, and one digest of all its content.
+(``meta/weight`` ...), chunked one slot at a time and packed as `l1ad.events.chunks` says, and one digest of all its
+content.  Files of before, packed by gzip, are read too.
 """
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -16,16 +17,20 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
+from l1ad.events.chunks import CHECKSUMS, Chunks, create, is_packed, put
 from l1ad.events.schema import Schema, load_schema
 from l1ad.events.table import (
     META,
     NAMED,
     Array,
+    Block,
     Events,
+    Place,
     assert_disjoint,
     check_values,
     concatenate,
     event_hash,
+    input_places,
     inputs,
     make_meta,
     regroup,
@@ -36,12 +41,14 @@ from l1ad.files import canonical_json, digest, replacing
 __all__ = [
     "META",
     "NAMED",
+    "Block",
     "EventFile",
     "EventWriter",
     "Events",
     "assert_disjoint",
     "concatenate",
     "event_hash",
+    "input_places",
     "inputs",
     "make_meta",
     "split",
@@ -49,7 +56,13 @@ __all__ = [
 ]
 
 FORMAT = 2
-CHUNK = 65_536  # events per HDF5 chunk: a chunk is one slot of one column
+CHUNK = 65_536  # events per HDF5 chunk; a file with fewer has them all in one
+
+
+def _datasets(schema: Schema) -> dict[str, np.dtype[Any]]:
+    """All datasets of a file in order, and the type of each."""
+    columns = {name.replace(".", "/"): column.stored_dtype for name, (_, column) in schema.columns().items()}
+    return columns | {f"meta/{name}": np.dtype(dtype) for name, (dtype, _) in META.items()}
 
 
 class _Content:
@@ -60,8 +73,7 @@ class _Content:
     """
 
     def __init__(self, schema: Schema, attrs: Mapping[str, Any]) -> None:
-        self._dtypes = {n.replace(".", "/"): column.stored_dtype for n, (_, column) in schema.columns().items()}
-        self._dtypes |= {f"meta/{name}": np.dtype(dtype) for name, (dtype, _) in META.items()}
+        self._dtypes = _datasets(schema)
         self._hashes = {name: sha256() for name in self._dtypes}
         self._document = {"attrs": attrs, "schema_digest": schema.digest()}
         self._events = 0
@@ -117,13 +129,14 @@ class EventFile:
         except OSError as error:
             raise OSError(f"{damaged} ({error}); copy it again") from None
         self._data: dict[str, Any] = {}
+        self._packed: dict[str, Chunks] = {}
         try:
             self._open(schema)
         except (KeyError, OSError, RuntimeError) as error:
-            self._file.close()
+            self.close()
             raise OSError(f"{damaged} ({error}); copy it again") from None
         except BaseException:
-            self._file.close()
+            self.close()
             raise
 
     def _open(self, schema: Schema | None) -> None:
@@ -149,6 +162,20 @@ class EventFile:
             self._dataset(f"meta/{key}", ndim=2 if key in NAMED else 1)
         for key, (collection, _) in self.schema.columns().items():
             self._dataset(key.replace(".", "/"), ndim=2, slots=collection.slots)
+        self._rows, column = CHUNK, 0
+        for key in _datasets(self.schema):
+            data = self._data[key]
+            if is_packed(data):
+                self._packed[key], self._rows = Chunks(data, column), data.chunks[0]
+            column += data.shape[1] if data.ndim == 2 else 1
+        if self._packed:
+            self._checksums = self._dataset_checksums((-(-len(self) // self._rows), column))
+
+    def _dataset_checksums(self, shape: tuple[int, int]) -> Any:
+        table = self._file.get(CHECKSUMS)
+        if getattr(table, "shape", None) != shape or table.dtype != np.uint64:
+            raise ValueError(f"{self.path}: dataset {CHECKSUMS} must be uint64 {shape}; the file is not complete")
+        return table
 
     @property
     def content_digest(self) -> str:
@@ -224,13 +251,72 @@ class EventFile:
     def blocks(self, columns: Iterable[str] | None = None, meta: Iterable[str] | None = None) -> Iterator[Events]:
         """All events in order, as they lie in the file: every HDF5 chunk is unpacked once."""
         chosen = self._chosen(columns, meta)
-        for start in range(0, len(self), CHUNK):
-            yield self._read(start, min(start + CHUNK, len(self)), *chosen)
+        for start, stop in self._cuts(0, len(self)):
+            yield self._read(start, stop, *chosen)
 
-    def _chosen(self, columns: Iterable[str] | None, meta: Iterable[str] | None) -> tuple[list[str], list[str]]:
+    def raw(
+        self,
+        columns: Iterable[Place | None],
+        meta: Iterable[str] = (),
+        start: int = 0,
+        stop: int | None = None,
+    ) -> Iterator[Block]:
+        """Events ``start:stop`` as they lie in the file, chunk by chunk: ten times as fast as `blocks`.
+
+        Nothing is converted or copied after unpacking, the arrays are read-only, and **no value is checked**, only the
+        checksum of each chunk.  Whoever uses them checks that codes are admissible and weights not negative.  Let go of
+        each block (``del block``) before the next: memory that is still in the cache is an eighth faster.
+
+        Parameters
+        ----------
+        columns : a column of the schema and a slot for each array (``[("jet.pt", 0), ...]``), None for zeros; those of
+            a selection are `input_places`
+        meta : event quantities to read; the weight is not read unless it is named
+        start, stop : as in a slice; cheap where they are multiples of 65,536
+
+        Raises
+        ------
+        OSError, ValueError
+            As `read`, and if there is no such slot.
+        """
+        places, known = list(columns), self.schema.columns()
+        _, quantities = self._chosen([place[0] for place in places if place], meta, weight=False)
+        for name, slot in filter(None, places):
+            if not 0 <= slot < known[name][0].slots:
+                raise ValueError(f"{self.path}: slot of {name} must be in 0..{known[name][0].slots - 1}, not {slot}")
+        start, stop, _ = slice(start, stop).indices(len(self))
+        return self._raw(places, quantities, start, stop)
+
+    def _raw(self, places: list[Place | None], meta: list[str], start: int, stop: int) -> Iterator[Block]:
+        zeros = np.zeros(min(self._rows, max(stop - start, 0)), np.int8)
+        zeros.flags.writeable = False
+        datasets = [(place[0].replace(".", "/"), place[1]) if place else None for place in places]
+        for a, b in self._cuts(start, stop):
+            yield self._block(datasets, meta, a, b, zeros[: b - a])  # no name for it: whoever has it may let it go
+
+    def _block(self, datasets: list[Place | None], meta: list[str], start: int, stop: int, zeros: Array) -> Block:
+        with self._readable(start, stop):
+            sums = self._sums(start, stop)
+            arrays = [self._stored(*place, start, stop, sums) if place else zeros for place in datasets]
+            quantities = {
+                n: self._array(f"meta/{n}", start, stop, np.dtype(META[n][0]), sums)
+                if n in NAMED
+                else self._stored(f"meta/{n}", 0, start, stop, sums)
+                for n in meta
+            }
+        return Block(start, stop, arrays, quantities)
+
+    def _cuts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
+        """The range in parts that lie in one chunk each."""
+        for first in range(start - start % self._rows, stop if start < stop else 0, self._rows):
+            yield max(start, first), min(stop, first + self._rows)
+
+    def _chosen(
+        self, columns: Iterable[str] | None, meta: Iterable[str] | None, weight: bool = True
+    ) -> tuple[list[str], list[str]]:
         known = self.schema.columns()
         names = list(known) if columns is None else list(columns)
-        quantities = list(META) if meta is None else list(dict.fromkeys(["weight", *meta]))
+        quantities = list(META) if meta is None else list(dict.fromkeys(["weight", *meta] if weight else meta))
         for what, wanted, those in (("column", names, known), ("meta", quantities, META)):
             for name in wanted:
                 if name not in those:
@@ -239,28 +325,48 @@ class EventFile:
 
     def _read(self, start: int, stop: int, columns: list[str], meta: list[str]) -> Events:
         known = self.schema.columns()
-        try:
+        with self._readable(start, stop):
+            sums = self._sums(start, stop)
             events = Events(
                 self.schema,
-                {n: self._array(n.replace(".", "/"), start, stop, known[n][1].dtype) for n in columns},
-                {n: self._array(f"meta/{n}", start, stop, np.dtype(META[n][0])) for n in meta},
+                {n: self._array(n.replace(".", "/"), start, stop, known[n][1].dtype, sums) for n in columns},
+                {n: self._array(f"meta/{n}", start, stop, np.dtype(META[n][0]), sums) for n in meta},
             )
+        check_values(events, str(self.path), start)
+        return events
+
+    @contextmanager
+    def _readable(self, start: int, stop: int) -> Iterator[None]:
+        try:
+            yield
         except (OSError, RuntimeError) as error:
             raise OSError(
                 f"{self.path}: events {start}..{stop} must be readable ({error}); copy the file again"
             ) from None
-        check_values(events, str(self.path), start)
-        return events
 
-    def _array(self, name: str, start: int, stop: int, dtype: np.dtype[Any]) -> Array:
+    def _sums(self, start: int, stop: int) -> dict[int, list[int]]:
+        """Number of a chunk -> the checksums of all slots."""
+        if not self._packed or start >= stop:
+            return {}
+        first = start // self._rows
+        return dict(enumerate(self._checksums[first : -(-stop // self._rows)].tolist(), first))
+
+    def _array(self, name: str, start: int, stop: int, dtype: np.dtype[Any], sums: dict[int, list[int]]) -> Array:
         """Rows of a dataset; of two axes, in Fortran order: to scatter slots over rows takes as long as to unpack."""
         data = self._data[name]
-        if data.ndim == 1:
-            return np.asarray(data[start:stop].astype(dtype, copy=False))
-        out = np.empty((data.shape[1], stop - start), dtype)
+        out = np.empty((1 if data.ndim == 1 else data.shape[1], stop - start), dtype)
         for slot, row in enumerate(out):
-            row[:] = data[start:stop, slot]
-        return out.T
+            for a, b in self._cuts(start, stop):
+                row[a - start : b - start] = self._stored(name, slot, a, b, sums)
+        return out[0] if data.ndim == 1 else out.T
+
+    def _stored(self, name: str, slot: int, start: int, stop: int, sums: dict[int, list[int]]) -> Array:
+        """Events ``start:stop``, all of one chunk, of one slot of a dataset, as stored."""
+        if name in self._packed:
+            number, first = divmod(start, self._rows)
+            return self._packed[name].unpack(number, slot, sums[number])[first : first + stop - start]
+        data = self._data[name]
+        return np.asarray(data[start:stop] if data.ndim == 1 else data[start:stop, slot])
 
 
 def verify(path: str | Path, schema: Schema | None = None) -> str:
@@ -297,7 +403,7 @@ class EventWriter:
     path : file to make
     schema : of the events to come
     attrs : how they were made; any JSON values.  ``classes`` and ``seeds`` name the columns of `NAMED`.
-    archive : as small as gzip can, an eighth smaller, and some 20 times slower to write; as fast to read
+    archive : Zstd rather than LZ4HC: a third smaller, and less than half as fast to read and to write
     """
 
     def __init__(self, path: str | Path, schema: Schema, attrs: dict[str, Any], *, archive: bool = False) -> None:
@@ -306,7 +412,8 @@ class EventWriter:
         stored = {**attrs, "format": FORMAT, "schema": schema.name, "schema_digest": schema.digest()}
         encoded = {key: self._encoded(key, value) for key, value in stored.items()}
         self._widths = {name: len(attrs.get(attribute, ())) for name, attribute in NAMED.items()}
-        self._level = 9 if archive else 1
+        self._archive = archive
+        self._checksums: list[list[int]] = []
         self._waiting: list[Events] = []
         self._content = _Content(schema, attrs)
         with ExitStack() as stack:
@@ -314,10 +421,6 @@ class EventWriter:
             stack.push(self._finish)
             for key, value in encoded.items():
                 self._file.attrs[key] = value
-            for name, (collection, column) in schema.columns().items():
-                self._create(name.replace(".", "/"), column.stored_dtype, collection.slots)
-            for name, (dtype, _) in META.items():
-                self._create(f"meta/{name}", np.dtype(dtype), self._widths.get(name))
             self._stack = stack.pop_all()
 
     def _encoded(self, key: str, value: Any) -> str:
@@ -325,20 +428,6 @@ class EventWriter:
             return canonical_json(value)
         except (TypeError, ValueError):
             raise ValueError(f"{self.path}: attribute {key} must be JSON, not {value!r}; leave it out") from None
-
-    def _create(self, name: str, dtype: np.dtype[Any], slots: int | None) -> None:
-        shape, chunk = ((0,), (CHUNK,)) if slots is None else ((0, slots), (CHUNK, 1))
-        limit = (None, slots or None)[: len(shape)]  # HDF5 cannot chunk an axis limited to length 0
-        self._file.create_dataset(
-            name,
-            shape=shape,
-            maxshape=limit,
-            chunks=chunk,
-            dtype=dtype,
-            shuffle=True,
-            compression="gzip",  # reads as fast as LZF, a quarter smaller, and has a checksum
-            compression_opts=self._level,
-        )
 
     def append(self, events: Events) -> None:
         """Add events at the end; they must have every column of the schema and valid codes."""
@@ -360,20 +449,31 @@ class EventWriter:
         if sum(len(part) for part in self._waiting) >= CHUNK:
             self._flush()
 
-    def _flush(self) -> None:
-        """Write what waits: HDF5 compresses a chunk anew at each write, so these must be few."""
-        if not self._waiting:
-            return
+    def _flush(self, *, last: bool = False) -> None:
+        """Write the whole chunks of what waits, and at last the rest."""
         events = concatenate(self._waiting)
-        self._waiting = []
-        for name, array in self._content.add(events).items():
-            dataset = self._file[name]
-            start = len(dataset)
-            dataset.resize(start + len(events), axis=0)
-            if array.ndim == 1:
-                dataset[start:] = array
-            for slot in range(array.shape[1] if array.ndim == 2 else 0):
-                dataset[start:, slot] = array[:, slot]
+        stop = len(events) if last else len(events) - len(events) % CHUNK
+        for first in range(0, stop, CHUNK):
+            self._put(events[first : min(first + CHUNK, stop)])
+        self._waiting = [events[stop:]]
+
+    def _put(self, events: Events) -> None:
+        """Write a chunk of each slot."""
+        if not self._checksums:
+            self._create(len(events))
+        start = len(self._checksums) * CHUNK
+        sums = []
+        stored = self._content.add(events)
+        for name in _datasets(self.schema):
+            sums += put(self._file[name], start, stored[name], archive=self._archive)
+        self._checksums.append(sums)
+
+    def _create(self, rows: int) -> None:
+        slots: dict[str, int | None] = {n.replace(".", "/"): c.slots for n, (c, _) in self.schema.columns().items()}
+        slots |= {f"meta/{name}": width for name, width in self._widths.items()}
+        for name, dtype in _datasets(self.schema).items():
+            create(self._file, name, dtype, slots.get(name), rows, archive=self._archive)
+        self._slots = sum(1 if slots.get(name) is None else slots[name] or 0 for name in _datasets(self.schema))
 
     def __enter__(self) -> Self:
         return self
@@ -384,7 +484,11 @@ class EventWriter:
     def _finish(self, kind: type[BaseException] | None, *_: object) -> None:
         try:
             if kind is None:
-                self._flush()
+                if self._waiting:
+                    self._flush(last=True)
+                if not self._checksums:
+                    self._create(1)
+                self._file.create_dataset(CHECKSUMS, data=np.array(self._checksums, np.uint64).reshape(-1, self._slots))
                 self._file.attrs["content_digest"] = canonical_json(self._content.digest())
         finally:
             self._file.close()

@@ -16,11 +16,14 @@ __all__ = [
     "META",
     "NAMED",
     "Array",
+    "Block",
     "Events",
+    "Place",
     "assert_disjoint",
     "check_values",
     "concatenate",
     "event_hash",
+    "input_places",
     "inputs",
     "make_meta",
     "regroup",
@@ -28,6 +31,8 @@ __all__ = [
 ]
 
 Array = NDArray[Any]
+Place = tuple[str, int]
+"""A column of the schema and a slot of it: ``("jet.pt", 0)``."""
 
 # quantity -> dtype, and the value that means "unknown"
 META: dict[str, tuple[str, float | int]] = {
@@ -107,6 +112,26 @@ class Events:
         )
 
 
+@dataclass(frozen=True)
+class Block:
+    """Events as they lie in a file, unchecked; see `l1ad.events.store.EventFile.raw`.
+
+    Attributes
+    ----------
+    start, stop : numbers of its events in their file
+    columns : raw codes, each (n,), contiguous, of the type stored; as many and in the order as asked for
+    meta : event quantities, as stored
+    """
+
+    start: int
+    stop: int
+    columns: list[Array]
+    meta: dict[str, Array]
+
+    def __len__(self) -> int:
+        return self.stop - self.start
+
+
 def concatenate(parts: Iterable[Events]) -> Events:
     """One after the other; all must have the same schema, columns, quantities and classes."""
     parts = list(parts)
@@ -159,6 +184,17 @@ def check_values(events: Events, where: str, first: int = 0) -> None:
         raise ValueError(
             f"{where}: weight must be finite and not negative, not {weight[event]} (event {first + event})"
         )
+
+
+def input_places(schema: Schema, selection: str = "axol1tl") -> list[Place | None]:
+    """Where each network input of a selection lies, in the order of `input_columns`; None where it is always 0."""
+    chosen = schema.selection(selection)
+    return [
+        (f"{name}.{key}", slot) if schema.collection(name).column(key) else None
+        for name, slots in chosen.objects
+        for slot in range(slots)
+        for key in chosen.columns
+    ]
 
 
 def inputs(events: Events, selection: str = "axol1tl") -> NDArray[np.int64]:

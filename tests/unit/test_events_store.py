@@ -1,13 +1,19 @@
+import json
+import subprocess
+import sys
 import tracemalloc
 from itertools import pairwise
+from pathlib import Path
 from shutil import copy
 
 import h5py
 import numpy as np
 import pytest
+from numcodecs import blosc
+from xxhash import xxh3_64_intdigest
 
 from l1ad.events import store
-from l1ad.events.schema import load_schema
+from l1ad.events.schema import Collection, Column, Schema, load_schema
 from l1ad.events.store import (
     EventFile,
     Events,
@@ -15,6 +21,7 @@ from l1ad.events.store import (
     assert_disjoint,
     concatenate,
     event_hash,
+    input_places,
     inputs,
     make_meta,
     split,
@@ -125,6 +132,16 @@ def replace(name, array):
     return change
 
 
+def spoil(path, name, value):
+    """Another value in row 30, by a program that packs nothing."""
+    with EventFile(path) as file:
+        events = file.read()
+    group, _, key = name.partition("/")
+    array = np.array(events.meta[key] if group == "meta" else events.columns[f"{group}.{key}"])
+    array[30] = value
+    damage(path, replace(name, array))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -134,6 +151,10 @@ def replace(name, array):
         (replace("eg/pt", np.zeros((50, 12))), r"dataset eg/pt must be integer, not float64"),
         (replace("meta/weight", np.zeros(50, int)), r"dataset meta/weight must be floating point, not int64"),
         (replace("meta/run", np.zeros((50, 1), int)), r"meta/run must be 1 axes and 50 rows, not shape \(50, 1\)"),
+        (
+            lambda f: f.__delitem__("checksums"),
+            r"dataset checksums must be uint64 \(1, 201\); the file is not complete",
+        ),
         (lambda f: f.attrs.__setitem__("schema_digest", '"0"'), r"schema must be the 'cms_run3' that it was written"),
         (lambda f: f.attrs.__setitem__("schema", '"atlas"'), r"schema must be one of .*cms_run3.* not 'atlas'"),
         (lambda f: f.attrs.__setitem__("format", "1"), r"format must be 2, not 1"),
@@ -156,7 +177,7 @@ def test_a_wrong_file_is_refused_on_opening(path, change, message):
     ],
 )
 def test_wrong_values_are_refused_on_reading(path, name, value, message):
-    damage(path, lambda file: file[name].__setitem__(30, value))
+    spoil(path, name, value)
     with EventFile(path) as file:
         assert len(file.read(0, 30)) == 30
         with pytest.raises(ValueError, match=message):
@@ -289,7 +310,7 @@ _SIZES = {1: ("label", "forced"), 2: ("n_collisions", "bx"), 4: ("run", "ls", "c
 
 
 def test_verify_refuses_another_content(path):
-    damage(path, lambda file: file["meta/run"].__setitem__(30, 7))
+    spoil(path, "meta/run", 7)
     with pytest.raises(ValueError, match=r"events\.h5: content must be that which was written \(content_digest"):
         verify(path)
     damage(path, lambda file: file.attrs.__delitem__("content_digest"))
@@ -382,3 +403,152 @@ def test_split_and_disjointness(rng):
         assert_disjoint(np.concatenate([b, a[:3]]), a, ("train", "rate"))
     with pytest.raises(ValueError, match=r"fraction must be between 0 and 1, not 1.5"):
         split(a, 1.5)
+
+
+ROOT = Path(__file__).parents[2]
+PLACES = [(name, slot) for name, (c, _) in SCHEMA.columns().items() for slot in range(c.slots)]
+
+
+def assert_raw_is(block, events, places, meta):
+    """The same numbers as `read`, and the arrays that a kernel may take as they are."""
+    assert len(block) == len(events)
+    for place, array in zip(places, block.columns, strict=True):
+        expected = 0 if place is None else events.columns[place[0]][:, place[1]]
+        np.testing.assert_array_equal(array, np.broadcast_to(expected, len(events)))
+        assert array.dtype == (np.int8 if place is None else SCHEMA.columns()[place[0]][1].stored_dtype)
+        assert array.flags.c_contiguous
+        assert not array.flags.writeable
+    assert list(block.meta) == list(meta)
+    for name, array in block.meta.items():
+        np.testing.assert_array_equal(array, events.meta[name])
+        assert array.dtype == events.meta[name].dtype
+
+
+@pytest.mark.parametrize("archive", [False, True])
+@pytest.mark.parametrize("n", [0, 1, 63, 64, 65, 150, 192])
+def test_raw_is_what_read_is(tmp_path, monkeypatch, rng, n, archive):
+    monkeypatch.setattr(store, "CHUNK", 64)
+    events = make(rng, n)
+    write(tmp_path / "events.h5", [events[i : i + 37] for i in range(0, n, 37)] or [events], archive=archive)
+    verify(tmp_path / "events.h5")
+    with EventFile(tmp_path / "events.h5") as file:
+        assert_same(file.read(), events)
+        blocks = list(file.raw(PLACES, store.META))
+        assert [(b.start, b.stop) for b in blocks] == [(i, min(i + 64, n)) for i in range(0, n, 64)]
+        for block in blocks:
+            assert_raw_is(block, events[block.start : block.stop], PLACES, store.META)
+        some = list(file.raw([None, ("mu.eta", 7)], start=60, stop=130))
+        assert [(b.start, b.stop) for b in some] == [
+            (a, min(b, n)) for a, b in ((60, 64), (64, 128), (128, 130)) if a < n
+        ]
+        for block in some:
+            assert_raw_is(block, events[block.start : block.stop], [None, ("mu.eta", 7)], [])
+        assert list(file.raw(PLACES, start=5, stop=3)) == []
+
+
+def test_raw_of_every_stored_type(tmp_path, rng):
+    bits = {"pt": 16, "eta": 8, "phi": 31, "iso": 4, "mass": 17}
+    columns = tuple(Column(name, n, name == "eta", 1.0, "1", *_range(n, name == "eta")) for name, n in bits.items())
+    schema = Schema("wide", (Collection("x", 2, columns),), ())
+    codes = {f"x.{c.name}": rng.integers(c.low, c.high + 1, (70, 2)).astype(c.dtype) for c in columns}
+    with EventWriter(tmp_path / "x.h5", schema, {}) as out:
+        out.append(Events(schema, codes, make_meta(70)))
+    with EventFile(tmp_path / "x.h5", schema) as file:
+        (block,) = file.raw([(name, 1) for name in codes])
+    assert [array.dtype.str[1:] for array in block.columns] == ["u2", "i1", "u4", "u1", "u4"]
+    for array, expected in zip(block.columns, codes.values(), strict=True):
+        np.testing.assert_array_equal(array, expected[:, 1])
+
+
+def _range(bits, signed):
+    return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
+
+
+@pytest.mark.parametrize("name", ["rate.h5", "signal_ttbar.h5"])
+def test_files_packed_by_gzip_are_read(name):
+    places = input_places(SCHEMA)
+    with EventFile(ROOT / "sample" / name) as file:
+        events = file.read()
+        (block,) = file.raw(places, ["weight", "seeds"])
+    np.testing.assert_array_equal(np.stack(block.columns, axis=1), inputs(events))
+    assert block.columns[2].dtype == np.uint8
+    for key, array in block.meta.items():
+        np.testing.assert_array_equal(array, events.meta[key])
+
+
+def test_input_places_follow_the_selection(events):
+    places = input_places(SCHEMA, "axol1tl")
+    assert len(places) == 57
+    assert places[:4] == [("met.pt", 0), None, ("met.phi", 0), ("eg.pt", 0)]
+    assert places[-1] == ("jet.phi", 9)
+    stacked = np.stack([events.columns[p[0]][:, p[1]] if p else np.zeros(50, int) for p in places], axis=1)
+    np.testing.assert_array_equal(stacked, inputs(events))
+
+
+def test_raw_checks_what_is_asked(path):
+    with EventFile(path) as file:
+        with pytest.raises(ValueError, match=r"column must be one of .* not 'jet\.mass'"):
+            file.raw([("jet.mass", 0)])
+        with pytest.raises(ValueError, match=r"events\.h5: slot of jet\.pt must be in 0\.\.11, not 12"):
+            file.raw([("jet.pt", 12)])
+        with pytest.raises(ValueError, match=r"meta must be one of weight, .* not 'npv'"):
+            file.raw([], ["npv"])
+
+
+def test_raw_does_not_look_at_values(path):
+    spoil(path, "jet/pt", 4000)
+    with EventFile(path) as file:
+        (block,) = file.raw([("jet.pt", 3)])
+        assert block.columns[0][30] == 4000
+        with pytest.raises(ValueError, match=r"jet\.pt must be in 0\.\.2047, not 4000"):
+            file.read()
+
+
+def test_a_damaged_chunk_is_named(tmp_path, monkeypatch, rng):
+    monkeypatch.setattr(store, "CHUNK", 64)
+    write(tmp_path / "x.h5", [make(rng, 200)])
+    whole = (tmp_path / "x.h5").read_bytes()
+    with h5py.File(tmp_path / "x.h5") as file:
+        place = file["jet/phi"].id.get_chunk_info_by_coord((128, 4))
+    what = r"\(dataset jet/phi, slot 4, chunk 2: not the checksum that was written\); copy the file again"
+    for offset in (0, 5, 16, 40, place.size - 1):  # the header, a size in it, the table of blocks, the codes
+        copied = bytearray(whole)
+        copied[place.byte_offset + offset] ^= 16
+        (tmp_path / "x.h5").write_bytes(copied)
+        with EventFile(tmp_path / "x.h5") as file:
+            blocks = file.raw([("jet.phi", 4)])
+            assert [len(next(blocks)), len(next(blocks))] == [64, 64]
+            with pytest.raises(OSError, match=r"x\.h5: events 128\.\.192 must be readable " + what):
+                next(blocks)
+            with pytest.raises(OSError, match=r"x\.h5: events 0\.\.200 must be readable " + what):
+                file.read()
+            assert len(list(file.raw([("jet.phi", 3)]))) == 4  # what is not read does no harm
+        with pytest.raises(OSError, match="copy the file again"):
+            verify(tmp_path / "x.h5")
+
+
+def test_chunks_that_are_not_ours_are_refused(path):
+    def swap(file):
+        data = file["jet/pt"].id
+        data.write_direct_chunk((0, 0), data.read_direct_chunk((0, 1))[1])
+
+    def small(file):
+        packed = blosc.compress(np.zeros(3, np.int16), b"lz4", 1)
+        file["mu/pt"].id.write_direct_chunk((0, 0), packed)
+        file["checksums"][0, 102] = xxh3_64_intdigest(packed)
+
+    damage(path, swap)
+    damage(path, small)
+    with EventFile(path) as file:
+        with pytest.raises(OSError, match="dataset jet/pt, slot 0, chunk 0: not the checksum"):
+            list(file.raw([("jet.pt", 0)]))
+        with pytest.raises(OSError, match="dataset mu/pt, slot 0, chunk 0: must unpack to 100 bytes"):
+            list(file.raw([("mu.pt", 0)]))
+
+
+def test_any_program_with_the_filter_reads_the_file(path, events, require):
+    require("hdf5plugin")
+    code = "import sys, h5py, hdf5plugin; print(h5py.File(sys.argv[1])[sys.argv[2]][:].tolist())"
+    for name, expected in (("mu/eta", events.columns["mu.eta"]), ("meta/weight", events.meta["weight"])):
+        done = subprocess.run([sys.executable, "-c", code, path, name], capture_output=True, text=True, check=True)
+        assert json.loads(done.stdout) == expected.tolist()
