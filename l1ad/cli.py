@@ -7,7 +7,7 @@ import os
 import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from l1ad import __version__
 from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
@@ -25,7 +25,7 @@ _HELP = {
     "build": "firmware projects: a STUDY, or NETWORK.json with --out",
     "emulate": "scores of events: a STUDY, or NETWORK.json with --events and --out",
     "compare": "QKeras = reference = C simulation: a STUDY, or NETWORK.json --against a project or recorded scores",
-    "rate": "thresholds, rates and efficiencies of a STUDY",
+    "rate": "thresholds, rates and efficiencies: a STUDY, or NETWORK.json with --events and --out",
     "report": "resources and report.html of a STUDY",
 }
 _FILE_HELP = {
@@ -44,13 +44,23 @@ _OPTIONS = {
     "build": ("--out",),
     "emulate": ("--events", "--out"),
     "compare": ("--against", "--events"),
+    "rate": ("--events", "--out", "--khz", "--menu", "--bunches"),
 }
-_OPTIONAL = {("compare", "--events")}
+_OPTIONAL = {("compare", "--events"), ("rate", "--khz"), ("rate", "--menu"), ("rate", "--bunches")}
 _OPTION_HELP = {
     "--out": "where to write, when the source is no study",
     "--events": "event file to score, when the source is no study",
     "--against": "hls4ml project to simulate, or scores that `emulate` recorded, when the source is no study",
+    "--khz": "target rates, by default 1 10 100",
+    "--menu": "conventional menu of the pure rate, by default the decisions in the files, else 'conventional'",
+    "--bunches": "that collide, by default 2544",
 }
+_OPTION_KIND: dict[str, dict[str, Any]] = {
+    "--khz": {"type": float, "nargs": "+", "metavar": "KHZ"},
+    "--menu": {"type": str, "metavar": "NAME"},
+    "--bunches": {"type": int, "metavar": "N"},
+}
+"""Arguments of ``add_argument``, where an option is not a path."""
 _BUILT_IN = (ValueError, TypeError, OSError, RuntimeError, ImportError)
 _OURS = (UnsupportedError, ToolNotFoundError, MismatchError)
 
@@ -68,7 +78,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sub = verbs.add_parser(verb, help=text, description=text)
         sub.add_argument("source", type=Path, help="STUDY.toml" + (" or a file" if verb in _OPTIONS else ""))
         for option in _OPTIONS.get(verb, ()):
-            sub.add_argument(option, type=Path, metavar="PATH", help=_OPTION_HELP[option])
+            many = {"nargs": "+"} if (verb, option) == ("rate", "--events") else {}
+            kind = _OPTION_KIND.get(option, {"type": Path, "metavar": "PATH"}) | many
+            sub.add_argument(option, help=_OPTION_HELP[option], **kind)
     _file_parsers(verbs)
     _events_parser(verbs)
     chosen = parser.parse_args(arguments)
@@ -151,6 +163,8 @@ def _network_lines(chosen: argparse.Namespace) -> Iterable[str]:
             return verbs.build(chosen.source, chosen.out)
         case "emulate":
             return verbs.emulate(chosen.source, chosen.events, chosen.out)
+        case "rate":
+            return verbs.rate(chosen.source, chosen.events, chosen.out, chosen.khz, chosen.menu, chosen.bunches)
         case _:
             return verbs.compare(chosen.source, chosen.against, chosen.events)
 

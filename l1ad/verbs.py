@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -13,9 +14,12 @@ from l1ad.network import Network
 if TYPE_CHECKING:
     from l1ad.events.schema import InputColumn
     from l1ad.fixed import Raw
+    from l1ad.trigger.rates import WorkingPoint
 
 N_EVENTS = 100_000
 """Random events of a comparison, after the corners."""
+RATES_KHZ = (1.0, 10.0, 100.0)
+"""Targets of `rate`, if none are given."""
 
 
 def import_source(source: Path, out: Path, columns: str | None) -> Iterator[str]:
@@ -86,6 +90,59 @@ def emulate(source: Path, events: Path, out: Path) -> Iterator[str]:
     from l1ad.study.pipeline import emulate_file
 
     yield f"{out}: {emulate_file(Network.load(source), events, out)} scores"
+
+
+def rate(
+    source: Path,
+    events: Sequence[Path],
+    out: Path,
+    khz: Sequence[float] | None,
+    menu: str | None,
+    bunches: int | None,
+) -> Iterator[str]:
+    """Thresholds of event files, which are one sample together; scores are counted, and not stored."""
+    from l1ad.emulate import emulator
+    from l1ad.events.stream import EventStream
+    from l1ad.trigger.rates import Collider, stage
+    from l1ad.trigger.scan import may_share_collisions, thresholds_of
+    from l1ad.trigger.thresholds import save_thresholds
+
+    network, collider = Network.load(source), Collider() if bunches is None else Collider(bunches)
+    targets = [each * 1e3 for each in khz or RATES_KHZ]
+    with replacing(out) as aside:
+        began = time.monotonic()
+        found = thresholds_of(network, events, targets, collider, menu)
+        seconds = time.monotonic() - began
+        save_thresholds(aside, found)
+    n = len(EventStream(events, columns=(), meta=()))
+    yield f"{found.sample}: {n} events, {n / seconds:.3g}/s by the emulator {emulator(network)}"
+    yield f"rates: {stage(simulated=found.simulated)}, {collider.colliding_bunches} bunches; pure: {found.menu}"
+    yield from _working_points(found.working_points)
+    shared = may_share_collisions(events)
+    if shared is not None:
+        yield f"{shared}: events may share collisions, and errors treat them as independent: too small if they do"
+    yield f"{out}: thresholds of network {network.digest[:12]}"
+
+
+def _working_points(points: Iterable[WorkingPoint]) -> Iterator[str]:
+    """A table, one row a target."""
+    from l1ad.trigger.rates import Rate, Refused
+
+    def measured(rate: Rate | Refused) -> str:
+        return f"{rate.value_hz / 1e3:.4g} ± {rate.error_hz / 1e3:.2g}" if isinstance(rate, Rate) else str(rate)
+
+    rows = [("target kHz", "score >=", "for ± 1 σ", "rate kHz", "n_eff", "pure kHz")]
+    for point in points:
+        cut, target = point.threshold, f"{point.target_hz / 1e3:g}"
+        if isinstance(cut, Refused):
+            rows.append((target, "none", "", f"{cut}; {cut.remedy}", "", ""))
+        else:
+            between = f"{cut.raw_low} .. {cut.raw_high}"
+            n_eff = f"{cut.rate.n_effective:.4g}"
+            rows.append((target, str(cut.raw), between, measured(cut.rate), n_eff, measured(point.pure)))
+    widths = [max(len(row[i]) for row in rows if i != 3 or row[2]) for i in range(len(rows[0]))]
+    for row in rows:
+        yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
 def compare(source: Path, against: Path, events: Path | None) -> Iterator[str]:

@@ -20,6 +20,7 @@ from l1ad.progress import task
 from l1ad.study.artefacts import Run
 from l1ad.study.config import BASELINES, RATE_SAMPLE
 from l1ad.trigger import multiplicity, sum_pt
+from l1ad.trigger.scan import selection_of as selection_read
 
 CHUNK = 16_384
 """Events that are read and scored at a time."""
@@ -96,11 +97,7 @@ def network_inputs(network: Network, events: Events, selection: str) -> Raw:
 def selection_of(network: Network, path: Path) -> str:
     """Selection of a file's schema whose columns the network reads; raises ValueError if there is none."""
     with EventFile(path) as file:
-        for selection in file.schema.selections:
-            if tuple(c.name for c in input_columns(file.schema, selection.name)) == network.input.columns:
-                return selection.name
-        known = [selection.name for selection in file.schema.selections]
-        raise ValueError(f"{path}: none of the selections {known} has the columns that the network reads")
+        return selection_read(network, file.schema, str(path))
 
 
 def inputs_of(network: Network, path: Path, selection: str, label: str) -> Iterator[Raw]:

@@ -62,6 +62,11 @@ def efficiency(scores: npt.ArrayLike, weights: npt.ArrayLike | None, threshold: 
     else:
         weights = event_weights(weights, len(scores))
         n, value = n_effective(weights), min(1.0, float(weights[accepted].sum() / weights.sum()))
+    return binomial(value, n)
+
+
+def binomial(value: float, n: float) -> Efficiency:
+    """A fraction of `n` events, perhaps effective ones, with its interval."""
     return Efficiency(value, *_clopper_pearson(value * n, n), n)
 
 

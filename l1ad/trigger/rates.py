@@ -5,11 +5,13 @@ relative error is 1/√n_eff: the Poisson one, too large where a threshold takes
 Events that share a simulated collision are one group, and count once in n_eff.
 Below `MIN_EFFECTIVE` accepted effective events there is no rate, only a `Refused`.  Scores are discrete, so
 the achieved rate is reported beside the requested one.
+
+Here scores are stored; `l1ad.trigger.histograms` has the same from histograms, for any number of events.
 """
 
 import math
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -201,6 +203,46 @@ def accept(scores: npt.ArrayLike, threshold: int) -> BoolArray:
     return integer_scores(scores) >= threshold_code(threshold)
 
 
+class Sample(Protocol):
+    """What a rate is made of: events (here), or bins of a histogram (`l1ad.trigger.histograms`)."""
+
+    @property
+    def codes(self) -> IntArray:
+        """Raw score of each event, or lowest one of each bin."""
+
+    @property
+    def step(self) -> int:
+        """Distance of the thresholds that the sample can tell apart."""
+
+    def probability(self, accepted: BoolArray) -> float:
+        """Probability per bunch crossing of the accepted."""
+
+    def support(self, accepted: BoolArray) -> tuple[int, float]:
+        """Number of the accepted events, and effective number."""
+
+
+@dataclass(frozen=True, eq=False)
+class _Events:
+    """A `Sample` of stored scores."""
+
+    codes: IntArray
+    weights: FloatArray
+    groups: IntArray | None
+    step: int = 1
+
+    @classmethod
+    def of(cls, scores: npt.ArrayLike, weights: npt.ArrayLike, groups: npt.ArrayLike | None) -> "_Events":
+        codes = integer_scores(scores)
+        return cls(codes, crossing_weights(weights, len(codes)), event_groups(groups, len(codes)))
+
+    def probability(self, accepted: BoolArray) -> float:
+        return float(self.weights[accepted].sum())
+
+    def support(self, accepted: BoolArray) -> tuple[int, float]:
+        groups = None if self.groups is None else self.groups[accepted]
+        return int(accepted.sum()), n_effective(self.weights[accepted], groups)
+
+
 def stage(*, simulated: bool) -> str:
     """Stage at which a rate is quoted; every rate of this package is before dead time and trigger rules."""
     if not isinstance(simulated, bool):
@@ -239,9 +281,12 @@ def rate(
     ValueError
         If fewer than `MIN_EFFECTIVE` effective events are accepted.
     """
-    scores, weights = _sample(scores, weights)
-    taken, crossing = accept(scores, threshold), _crossing(crossing_rate_hz)
-    found = _measure(weights, event_groups(groups, len(scores)), taken, crossing, stage(simulated=simulated))
+    return rate_of(_Events.of(scores, weights, groups), threshold, crossing_rate_hz, simulated=simulated)
+
+
+def rate_of(sample: Sample, threshold: int, crossing_rate_hz: float, *, simulated: bool) -> Rate:
+    """Rate of a threshold in any sample; arguments and errors as those of `rate`."""
+    found = measure(sample, accept(sample.codes, threshold), crossing_rate_hz, stage(simulated=simulated))
     if isinstance(found, Refused):
         raise ValueError(
             f"rate must rest on n_eff of at least {MIN_EFFECTIVE:g}, not {_floor(found.n_effective)}; "
@@ -279,26 +324,28 @@ def find_threshold(
     ValueError
         If the target is not positive, or the whole sample is within it.
     """
-    scores, weights = _sample(scores, weights)
-    crossing_rate_hz = _crossing(crossing_rate_hz)
-    by_group, quoted = event_groups(groups, len(scores)), stage(simulated=simulated)
-    if not (math.isfinite(target_hz) and target_hz > 0):
-        raise ValueError(f"target_hz must be positive, not {target_hz}; ask for a rate in Hz")
-    whole = crossing_rate_hz * float(weights.sum())
+    return threshold_of(_Events.of(scores, weights, groups), target_hz, crossing_rate_hz, simulated=simulated)
+
+
+def threshold_of(sample: Sample, target_hz: float, crossing_rate_hz: float, *, simulated: bool) -> Threshold | Refused:
+    """Smallest threshold within the target in any sample; arguments and errors as those of `find_threshold`."""
+    crossing, quoted = _crossing(crossing_rate_hz), stage(simulated=simulated)
+    check_target(target_hz)
+    top = int(sample.codes.max())
+    whole = crossing * sample.probability(accept(sample.codes, int(sample.codes.min())))
     if whole <= target_hz:
         raise ValueError(
             f"target_hz must be below the rate of the whole sample, {whole:g} Hz, not {target_hz:g}; "
             "ask for a lower rate"
         )
-    raw = _smallest(scores, weights, target_hz, crossing_rate_hz)
-    found = _measure(weights, by_group, accept(scores, raw), crossing_rate_hz, quoted)
+    raw = _smallest(sample, target_hz, crossing)
+    found = measure(sample, accept(sample.codes, raw), crossing, quoted)
     if isinstance(found, Rate):
-        low = _smallest(scores, weights, target_hz + found.error_hz, crossing_rate_hz)
-        high = _smallest(scores, weights, target_hz - found.error_hz, crossing_rate_hz)
+        low = _smallest(sample, target_hz + found.error_hz, crossing)
+        high = _smallest(sample, target_hz - found.error_hz, crossing)
         return Threshold(raw, low, high, found)
-    top = int(scores.max())
     if found.n_raw == 0:
-        last = _measure(weights, by_group, accept(scores, top), crossing_rate_hz, quoted)
+        last = measure(sample, accept(sample.codes, top), crossing, quoted)
         if isinstance(last, Rate):  # the events are there; it is the score that cannot tell them apart
             remedy = f"the score saturates: its highest code, {top}, alone gives {last}; widen the score's type"
             return Refused(found.n_effective, found.n_raw, remedy)
@@ -337,45 +384,56 @@ def working_point(
     TypeError, ValueError
         As `find_threshold`, and if the decisions are not bool or belong to other events.
     """
-    scores, weights = _sample(scores, weights)
-    taken = _taken(seed_decisions, len(scores))
-    threshold = find_threshold(scores, weights, target_hz, crossing_rate_hz, simulated=simulated, groups=groups)
+    sample = _Events.of(scores, weights, groups)
+    taken = _taken(seed_decisions, len(sample.codes))
+    threshold = threshold_of(sample, target_hz, crossing_rate_hz, simulated=simulated)
     if isinstance(threshold, Refused):
         return WorkingPoint(float(target_hz), threshold, threshold)
-    pure = accept(scores, threshold.raw) & ~taken
-    by_group = event_groups(groups, len(scores))
-    found = _measure(weights, by_group, pure, _crossing(crossing_rate_hz), threshold.rate.stage)
-    return WorkingPoint(float(target_hz), threshold, found)
+    pure = accept(sample.codes, threshold.raw) & ~taken
+    return WorkingPoint(
+        float(target_hz), threshold, measure(sample, pure, crossing_rate_hz, stage(simulated=simulated))
+    )
 
 
-def _measure(
-    weights: FloatArray, groups: IntArray | None, accepted: BoolArray, crossing_rate_hz: float, stage: str
-) -> Rate | Refused:
-    effective = n_effective(weights[accepted], None if groups is None else groups[accepted])
-    raw = int(accepted.sum())
+def measure(sample: Sample, accepted: BoolArray, crossing_rate_hz: float, stage: str) -> Rate | Refused:
+    """Rate of what is accepted of a sample, or its refusal.
+
+    Raises
+    ------
+    ValueError
+        If the crossing rate is not positive.
+    """
+    crossing = _crossing(crossing_rate_hz)
+    raw, effective = sample.support(accepted)
     if effective < MIN_EFFECTIVE:
         return Refused(effective, raw, MORE_EVENTS)
-    value = crossing_rate_hz * float(weights[accepted].sum())
+    value = crossing * sample.probability(accepted)
     return Rate(value, value / math.sqrt(effective), effective, raw, stage)
 
 
-def _smallest(scores: IntArray, weights: FloatArray, limit_hz: float, crossing_rate_hz: float) -> int:
+def _smallest(sample: Sample, limit_hz: float, crossing_rate_hz: float) -> int:
     """Smallest threshold within the limit, by bisection on the integers with the very sum that `rate` takes."""
-    too_low, enough = int(scores.min()), int(scores.max()) + 1
-    if crossing_rate_hz * float(weights.sum()) <= limit_hz:
+
+    def within(threshold: int) -> bool:
+        return crossing_rate_hz * sample.probability(accept(sample.codes, threshold)) <= limit_hz
+
+    step = sample.step
+    too_low, enough = int(sample.codes.min()), int(sample.codes.max()) + step
+    if within(too_low):
         return too_low  # which accepts the whole sample
-    while enough - too_low > 1:
-        middle = (too_low + enough) // 2
-        if crossing_rate_hz * float(weights[accept(scores, middle)].sum()) <= limit_hz:
+    while enough - too_low > step:
+        middle = too_low + (enough - too_low) // (2 * step) * step
+        if within(middle):
             enough = middle
         else:
             too_low = middle
     return enough
 
 
-def _sample(scores: npt.ArrayLike, weights: npt.ArrayLike) -> tuple[IntArray, FloatArray]:
-    checked = integer_scores(scores)
-    return checked, crossing_weights(weights, len(checked))
+def check_target(target_hz: float) -> None:
+    """Raise `ValueError` unless a target rate is positive."""
+    if not (math.isfinite(target_hz) and target_hz > 0):
+        raise ValueError(f"target_hz must be positive, not {target_hz}; ask for a rate in Hz")
 
 
 def _taken(seed_decisions: npt.ArrayLike, n_events: int) -> BoolArray:

@@ -110,14 +110,18 @@ def crossing_weights(weights: npt.ArrayLike, n_events: int) -> FloatArray:
         As `event_weights`, and if the sum is not within `WEIGHT_SUM_TOLERANCE` of 1.
     """
     array = event_weights(weights, n_events)
-    total = float(array.sum())
+    check_total(float(array.sum()))
+    return array
+
+
+def check_total(total: float) -> None:
+    """Raise `ValueError` unless the probabilities per bunch crossing of a whole sample add up to about 1."""
     if abs(total - 1) > WEIGHT_SUM_TOLERANCE:
         raise ValueError(
             f"weights must sum to 1 within {WEIGHT_SUM_TOLERANCE:g}, not {total:g}; they are probabilities "
             "per bunch crossing of the whole sample: give plain zero-bias events 1/N each, stitch samples "
             "instead of adding them"
         )
-    return array
 
 
 def threshold_code(threshold: int) -> int:

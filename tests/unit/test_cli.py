@@ -112,6 +112,9 @@ def test_every_verb_says_what_it_takes(verb, capsys):
         ["lint"],
         ["fuzz"],
         ["fuzz", "--out", "f", "--networks", "many"],
+        ["rate", "n.json", "--khz", "ten"],
+        ["rate", "n.json", "--bunches", "2.5"],
+        ["emulate", "n.json", "--events", "a.h5", "b.h5"],
     ],
 )
 def test_wrong_usage_is_explained(arguments, capsys):
@@ -121,7 +124,7 @@ def test_wrong_usage_is_explained(arguments, capsys):
     assert "usage: l1ad" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("verb", ["run", "train", "rate", "report"])
+@pytest.mark.parametrize("verb", ["run", "train", "report"])
 @pytest.mark.parametrize("source", ["network.json", "model.h5", "runs/tiny", "tiny.TOML"])
 def test_verbs_that_take_only_a_study(verb, source, fails):
     assert fails(verb, source) == f"l1ad {verb} takes a study, a .toml file, not {source!r}"
@@ -149,6 +152,10 @@ def test_a_missing_study(verb, here, fails):
         (["emulate", "s.toml", "--out", "x"], "--out"),
         (["compare", "s.toml", "--against", "x"], "--against"),
         (["compare", "s.toml", "--events", "x"], "--events"),
+        (["rate", "s.toml", "--events", "x"], "--events"),
+        (["rate", "s.toml", "--khz", "10"], "--khz"),
+        (["rate", "s.toml", "--bunches", "1"], "--bunches"),
+        (["rate", "s.toml", "--menu", "x"], "--menu"),
     ],
 )
 def test_a_study_takes_no_options(arguments, option, fails):
@@ -163,6 +170,8 @@ def test_a_study_takes_no_options(arguments, option, fails):
         (["emulate", "n.json", "--events", "x"], "--out"),
         (["compare", "n.json"], "--against"),
         (["compare", "n.json", "--events", "x"], "--against"),
+        (["rate", "n.json", "--out", "x"], "--events"),
+        (["rate", "n.json", "--events", "x", "y", "--khz", "1"], "--out"),
     ],
 )
 def test_a_file_needs_its_options(arguments, option, fails):
@@ -204,18 +213,28 @@ def test_event_files_with_wrong_content(events, here, fails):
             change(file)
         return emulate(fails)
 
-    def short(file):
-        kept = file["jet/pt"][:, :10]
-        del file["jet/pt"]
-        file["jet/pt"] = kept
+    def replace(name, array, *change):
+        array = array.copy()
+        if change:
+            array[change[0]] = change[1]
 
-    assert spoilt(lambda f: f["meta/weight"].__setitem__(7, np.nan)) == (
+        def do(file):
+            del file[name]
+            file[name] = array
+
+        return do
+
+    weight, columns = events.meta["weight"], events.columns
+    assert spoilt(replace("meta/weight", weight, 7, np.nan)) == (
         "events.h5: weight must be finite and not negative, not nan (event 7)"
     )
-    assert spoilt(lambda f: f["meta/weight"].__setitem__(8, -1)).endswith("not -1.0 (event 8)")
-    assert spoilt(short) == "events.h5: dataset jet/pt must be (500, 12), not shape (500, 10)"
+    assert spoilt(replace("meta/weight", weight, 8, -1)).endswith("not -1.0 (event 8)")
+    assert (
+        spoilt(replace("jet/pt", columns["jet.pt"][:, :10]))
+        == "events.h5: dataset jet/pt must be (500, 12), not shape (500, 10)"
+    )
     assert "mu.phi must be in 0..575, not 600 (event 3, slot 1)" in spoilt(
-        lambda f: f["mu/phi"].__setitem__((3, 1), 600)
+        replace("mu/phi", columns["mu.phi"], (3, 1), 600)
     )
     assert "events.h5: dataset ht/pt must exist" in spoilt(lambda f: f.__delitem__("ht/pt"))
     assert not (here / "scores.h5").exists()

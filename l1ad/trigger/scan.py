@@ -1,0 +1,353 @@
+"""Event files to a score histogram, block by block: memory does not grow with their number, and no score is stored."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from queue import Empty, SimpleQueue
+from threading import Event, Lock
+from typing import Literal
+
+import numpy as np
+
+from l1ad.emulate import Histogram, native_emulator, reference
+from l1ad.emulate.checked import CHECKED, cores
+from l1ad.emulate.native import Native
+from l1ad.events.menu import Menu, decide, load_menu
+from l1ad.events.schema import Schema, input_columns
+from l1ad.events.store import CHUNK, EventFile, inputs
+from l1ad.events.stream import EventStream
+from l1ad.events.table import Block, Place, input_places
+from l1ad.network import Network
+from l1ad.progress import task
+from l1ad.trigger.histograms import working_point_of
+from l1ad.trigger.rates import Collider, check_target
+from l1ad.trigger.samples import IntArray
+from l1ad.trigger.thresholds import Thresholds
+
+UNIT = 2.0**-61
+"""Weight that is one unit of the histogram: the finest power of two of which a whole sample has fewer than 2**62.
+
+Weights are probabilities per bunch crossing, which sum to 1, so that the unit need not depend on the sample: the
+histograms of its parts, filled anywhere, can be added.  A weight of 1e-9 keeps 31 bits; one of 1e-13 keeps 17.  Of N
+events the rounding changes the sum by N / 2**62 at most, 2e-10 for 1e9 events.
+"""
+PIECE = 4 * CHUNK
+"""Events that a thread takes at a time."""
+Category = Literal["taken"] | Menu | Sequence[float] | None
+"""What sorts events: decisions in the file, decisions of a menu, or edges of pileup bins."""
+
+
+def fill(
+    network: Network,
+    files: str | Path | Iterable[str | Path],
+    *,
+    category: Category = None,
+    weighted: bool = True,
+    threads: int | None = None,
+) -> Histogram:
+    """Histogram of the scores of event files, by the native emulator, or the reference where there is no compiler.
+
+    Threads read and unpack in turn; each scores its blocks on its own, into a histogram of its own.
+
+    Parameters
+    ----------
+    network : Network
+        Reads a selection of the files' schema.
+    files : paths and glob patterns
+        See `l1ad.events.stream.expand`.
+    category : "taken", Menu, sequence of float, or None
+        Category 1 (`l1ad.trigger.histograms.TAKEN`) for events that any seed takes, else 0: as the decisions in the
+        files say, or as the menu decides.  Or edges of pileup bins, rising: category i from edge i on and below the
+        next, the last bin with its upper edge.  None for one category.
+    weighted : bool
+        Whether to sum the events' weights, in units of `UNIT`; if not, events count alike.
+    threads : int or None
+        By default, one for each core that this process may use.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `EventStream` and its iteration do; if the files hold no event, the network reads no selection of their
+        schema, an event has no category, or weights sum to 2 or more.
+    """
+    if threads is not None and threads < 1:
+        raise ValueError(f"threads must be at least 1, not {threads}")
+    _check_edges(category)
+    stream = EventStream(files, columns=(), meta=_quantities(category, weighted))
+    if not len(stream):
+        raise ValueError(f"{stream.paths[0]}: must hold at least one event")
+    selection = selection_of(network, stream.schema, str(stream.paths[0]))
+    if category == "taken" and not stream.attrs[stream.paths[0]].get("seeds"):
+        raise ValueError(f"{stream.paths[0]}: must hold decisions of seeds (attribute seeds); pass a menu as category")
+    pieces = [
+        _Piece(path, start, min(start + PIECE, length or 0))
+        for path, length in zip(stream.paths, stream.lengths, strict=True)
+        for start in range(0, length or 0, PIECE)
+    ]
+    with EventFile(pieces[0].path) as file:
+        native = native_emulator(network, inputs(file.read(0, CHECKED), selection))
+    filler = _Filler(network, native, input_places(stream.schema, selection), category, weighted)
+    with task("score", len(stream)) as progress:
+        return _run(filler, pieces, min(cores() if threads is None else threads, len(pieces)), progress.advance)
+
+
+def selection_of(network: Network, schema: Schema, where: str) -> str:
+    """Name of the selection of a schema whose columns the network reads.
+
+    Raises
+    ------
+    ValueError
+        If there is none; `where` is what the text calls the place.
+    """
+    for selection in schema.selections:
+        if tuple(column.name for column in input_columns(schema, selection.name)) == network.input.columns:
+            return selection.name
+    known = [selection.name for selection in schema.selections]
+    raise ValueError(f"{where}: none of the selections {known} has the columns that the network reads")
+
+
+def thresholds_of(
+    network: Network,
+    files: str | Path | Iterable[str | Path],
+    targets_hz: Iterable[float],
+    collider: Collider,
+    menu: str | None = None,
+) -> Thresholds:
+    """Working points of a network on event files that are one sample; `fill` counts its scores.
+
+    Parameters
+    ----------
+    network : Network
+    files : paths and glob patterns
+        Their weights are probabilities per bunch crossing, and sum to 1 in all together.
+    targets_hz : iterable of float
+    collider : Collider
+    menu : str or None
+        Conventional menu of the pure rate, a name or the path of a TOML file; by default the decisions that the files
+        hold, or, if they hold none, the menu ``conventional``.
+
+    Raises
+    ------
+    OSError, ValueError
+        As `fill` and `working_point_of`, and if the files do not all say alike whether they are simulated.
+    """
+    targets = list(targets_hz)
+    for target_hz in targets:  # before all events are read
+        check_target(target_hz)
+    stream = EventStream(files, columns=(), meta=())
+    simulated = _simulated(stream)
+    name, category = _decisions(stream, menu)
+    histogram = fill(network, files, category=category)
+    return Thresholds(
+        digest=network.digest,
+        score_type=str(network.score.out),
+        sample=_and_more([str(path) for path in stream.paths]),
+        provenance=_and_more([str(made.get("sample", path.name)) for path, made in stream.attrs.items()]),
+        simulated=simulated,
+        menu=name,
+        collider=collider,
+        working_points=tuple(
+            working_point_of(histogram, target_hz, collider.crossing_rate_hz, simulated=simulated)
+            for target_hz in targets
+        ),
+    )
+
+
+def _simulated(stream: EventStream) -> bool:
+    """Whether the files are simulated."""
+    said = {path: made.get("simulated") for path, made in stream.attrs.items()}
+    for path, simulated in said.items():
+        if not isinstance(simulated, bool):
+            raise ValueError(f"{path}: attribute simulated must say true or false; write it with EventWriter")
+        if simulated != said[stream.paths[0]]:
+            raise ValueError(
+                f"{stream.paths[0]} and {path} must both be simulated or both data, not one of each; rate them apart"
+            )
+    return bool(said[stream.paths[0]])
+
+
+def _decisions(stream: EventStream, menu: str | None) -> tuple[str, Category]:
+    """Name of the conventional menu, and what sorts events by it."""
+    if menu is not None:
+        return menu, load_menu(menu)
+    made = list(stream.attrs.values())
+    seeds = made[0].get("seeds")
+    if not seeds:
+        return "conventional", load_menu("conventional")
+    names = {str(each.get("menu") or "") for each in made} - {""}
+    return names.pop() if len(names) == 1 else f"decisions in the files: {', '.join(seeds)}", "taken"
+
+
+def _and_more(names: list[str]) -> str:
+    """The first three of a list that may be long, each once."""
+    names = list(dict.fromkeys(names))
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def may_share_collisions(files: str | Path | Iterable[str | Path]) -> Path | None:
+    """First of the files whose events may share collisions, None if none do.
+
+    They do not where no collision is identified, or numbers rise from event to event: what memory allows to tell.
+    """
+    for path in EventStream(files, columns=(), meta=["collision"]).paths:
+        last = -1
+        with EventFile(path) as file:
+            for block in file.raw((), ["collision"]):
+                known = block.meta["collision"][block.meta["collision"] >= 0].astype(np.int64)
+                if len(known) and (np.diff(known, prepend=last) <= 0).any():
+                    return path
+                last = int(known[-1]) if len(known) else last
+    return None
+
+
+@dataclass(frozen=True)
+class _Piece:
+    """Events ``start:stop`` of a file."""
+
+    path: Path
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True)
+class _Filler:
+    """What is done with a block of events; see `fill`."""
+
+    network: Network
+    native: Native | None
+    places: list[Place | None]
+    category: Category
+    weighted: bool
+
+    def empty(self) -> Histogram:
+        """A histogram to fill."""
+        return Histogram.of(self.network, _categories(self.category), UNIT if self.weighted else None)
+
+    def take(self, histogram: Histogram, file: EventFile, piece: _Piece) -> Iterator[int]:
+        """Events of a piece into the histogram; how many, block by block."""
+        blocks = file.raw(self.places, _quantities(self.category, self.weighted), piece.start, piece.stop)
+        for block in blocks:
+            self.count(histogram, file, block)
+            done = len(block)
+            del block  # its memory is for the next
+            yield done
+
+    def count(self, histogram: Histogram, file: EventFile, block: Block) -> None:
+        """Events of a block into the histogram."""
+        weight = block.meta["weight"] if self.weighted else None
+        if weight is not None:
+            _check_sum(f"{file.path}: weights", histogram.total + float(weight.sum()) / UNIT)
+        category = self.sorted(file, block)
+        try:
+            if self.native is not None:
+                self.native.fill(histogram, block.columns, category, weight)
+            else:
+                x = np.stack([column.astype(np.int64) for column in block.columns], axis=1)
+                histogram.fill(reference.emulate(self.network, x), category, weight)
+        except (TypeError, ValueError) as error:
+            named = list(dict.fromkeys(place[0] for place in self.places if place))
+            file.read(block.start, block.stop, named, ())  # which checks values, and says better where one is wrong
+            raise ValueError(f"{file.path}: events {block.start}..{block.stop}: {error}") from error
+
+    def sorted(self, file: EventFile, block: Block) -> IntArray | None:
+        """Category of each event."""
+        if self.category is None:
+            return None
+        if self.category == "taken":
+            return np.asarray(block.meta["seeds"].any(axis=1), np.int64)
+        if isinstance(self.category, Menu):
+            collections = {wanted.collection for seed in self.category.seeds for wanted in seed.objects}
+            named = [name for name in file.schema.columns() if name.partition(".")[0] in collections]
+            events = file.read(block.start, block.stop, named, ())
+            return np.asarray(decide(events, self.category).any(axis=1), np.int64)
+        edges, pileup = np.asarray(self.category, np.float64), block.meta["pileup"].astype(np.float64)
+        bad = ~((pileup >= edges[0]) & (pileup <= edges[-1]))
+        if bad.any():
+            at = int(np.argmax(bad))
+            unknown = pileup[at] == -1
+            expected = "known" if unknown else f"in {edges[0]:g}..{edges[-1]:g}, the edges of the bins"
+            remedy = "leave out the category" if unknown else "choose wider edges"
+            raise ValueError(
+                f"{file.path}: pileup must be {expected}, not {pileup[at]:g} (event {block.start + at}); {remedy}"
+            )
+        return np.minimum(np.searchsorted(edges, pileup, "right") - 1, len(edges) - 2)
+
+
+def _run(filler: _Filler, pieces: list[_Piece], threads: int, advance: Callable[[int], None]) -> Histogram:
+    """Let threads take pieces in turn, and add up.  Of errors, that of the first piece in order is raised."""
+    todo: SimpleQueue[tuple[int, _Piece]] = SimpleQueue()
+    for numbered in enumerate(pieces):
+        todo.put(numbered)
+    ended, lock, errors = Event(), Lock(), dict[int, Exception]()
+
+    def work() -> Histogram:
+        histogram, file = filler.empty(), None
+        with ExitStack() as stack:
+            while not ended.is_set():
+                try:
+                    number, piece = todo.get_nowait()
+                except Empty:
+                    break
+                try:
+                    if file is None or file.path != piece.path:
+                        stack.close()
+                        file = stack.enter_context(EventFile(piece.path))
+                    for done in filler.take(histogram, file, piece):
+                        with lock:
+                            advance(done)
+                        if ended.is_set() and number > min(errors, default=-1):
+                            break
+                except Exception as error:
+                    errors[number] = error
+                    ended.set()
+        return histogram
+
+    with ThreadPoolExecutor(threads, "score") as pool:
+        try:
+            filled = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
+        finally:
+            ended.set()  # if interrupted, too
+    if errors:
+        raise errors[min(errors)]
+    whole = filled[0]
+    for other in filled[1:]:
+        if filler.weighted:
+            _check_sum("weights", whole.total + other.total)
+        whole.add(other)
+    return whole
+
+
+def _categories(category: Category) -> int:
+    """Number of categories."""
+    if category is None:
+        return 1
+    return 2 if category == "taken" or isinstance(category, Menu) else len(category) - 1
+
+
+def _quantities(category: Category, weighted: bool) -> list[str]:
+    """Event quantities to read."""
+    by = [] if category is None or isinstance(category, Menu) else ["seeds" if category == "taken" else "pileup"]
+    return ["weight", *by] if weighted else by
+
+
+def _check_edges(category: Category) -> None:
+    if category is None or category == "taken" or isinstance(category, Menu):
+        return
+    if isinstance(category, str):
+        raise ValueError(f"category must be 'taken', a menu or edges of pileup bins, not {category!r}")
+    edges = np.asarray(category, np.float64)
+    if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
+        raise ValueError(f"category must be two rising edges of pileup bins, or more, not {list(category)}")
+
+
+def _check_sum(what: str, units: float) -> None:
+    """Refuse weights of which the histogram could not hold the sum, before it says so in units."""
+    if 2.0**62 <= units < np.inf:
+        raise ValueError(
+            f"{what} must be probabilities per bunch crossing, which sum to 1 in all files together, not to "
+            f"{units * UNIT:g}; give one complete sample at a time, or pass weighted=False if all events are alike"
+        )
