@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import hdf5plugin  # noqa: F401 (h5py's own way to read Blosc)
 import numpy as np
 from numpy.typing import NDArray
 

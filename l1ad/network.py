@@ -251,7 +251,7 @@ def flow(operation: Operation, known: Mapping[str, Operation], flows: Mapping[st
                 raise ValueError(f"{where}: how must be one of {MERGES}, not {how!r}")
             _same_size(where, flows[x], flows[y])
             frac = aligned(operation, known)
-            return _ended(operation, _merged(how, x, y, known, flows, frac), frac, where)
+            return _ended(operation, _merged(how, x, y, known, flows, frac, where), frac, where)
         case Mask(x=x, by=by, index=index):
             _shape(where, "index", index, (flows[x].size,))
             if index.min() < 0 or index.max() >= flows[by].size:
@@ -337,7 +337,7 @@ def _check_image(operation: Convolution, size: int, where: str) -> None:
 
 
 def _merged(
-    how: str, x: str, y: str, known: Mapping[str, Operation], flows: Mapping[str, Flow], frac: int
+    how: str, x: str, y: str, known: Mapping[str, Operation], flows: Mapping[str, Flow], frac: int, where: str
 ) -> tuple[Integers, Integers]:
     if how == "multiply":
         return product_range(flows[x], flows[y], x == y)
@@ -345,6 +345,7 @@ def _merged(
         (flows[name].low * _unit(frac - known[name].out.frac), flows[name].high * _unit(frac - known[name].out.frac))
         for name in (x, y)
     )
+    _check_bits(np.minimum(x_low, y_low), np.maximum(x_high, y_high), where)
     match how:
         case "add":
             return x_low + y_low, x_high + y_high

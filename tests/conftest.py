@@ -30,11 +30,24 @@ def _installed(*modules: str) -> bool:
     return all(importlib.util.find_spec(module) for module in modules)
 
 
+def _cuda() -> bool:
+    if not _installed("jax"):
+        return False
+    import jax
+
+    try:
+        return bool(jax.devices("cuda"))
+    except RuntimeError:
+        return False
+
+
 TOOLS: dict[str, Callable[[], bool]] = {
     "compiler": _compiler,
+    "cuda": _cuda,
     "fastjet": lambda: _installed("fastjet", "awkward"),
     "g++": lambda: shutil.which("g++") is not None,
     "hdf5plugin": lambda: _installed("hdf5plugin"),
+    "jax": lambda: _installed("jax"),
     "pyarrow": lambda: _installed("pyarrow"),
     "pythia8mc": lambda: _installed("pythia8mc", "awkward", "numba"),
     "tables": lambda: _installed("pandas", "tables"),

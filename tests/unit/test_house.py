@@ -25,7 +25,7 @@ LAYERS = (
 )
 """From the ground up; imports point down, or stay within a package."""
 SIDEWAYS = {("convert", "models"), ("emulate", "compare"), ("hardware", "emulate")}
-HEAVY = {"tensorflow": {"models", "convert"}, "hls4ml": {"hardware"}}
+HEAVY = {"tensorflow": {"models", "convert"}, "hls4ml": {"hardware"}, "jax": {"emulate"}, "jaxlib": set()}
 HEAVY |= {name: {"models", "convert"} for name in ("qkeras", "tf_keras", "keras", "tensorflow_model_optimization")}
 LOADS_HEAVY = (
     *(f"l1ad.models.{name}" for name in ("keras", "architectures", "training")),
@@ -162,6 +162,7 @@ except SystemExit as end:
         ("import l1ad.events.store, l1ad.events.generation", []),
         ("import l1ad.models.config, l1ad.models.scaling, l1ad.hardware.target, l1ad.hardware.resources", []),
         ("import l1ad.hardware.hls", ["hls4ml"]),
+        ("import l1ad.emulate, l1ad.emulate.device", []),
         (HELP.format("'--version'"), []),
         (HELP.format("'--help'"), []),
         (HELP.format("'run', '--help'"), []),

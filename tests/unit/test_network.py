@@ -574,3 +574,18 @@ def test_operations_of_another_kind_are_refused(document, operations):
     content["operations"] = operations
     with pytest.raises(ValueError, match=r"network\.json: not a network file"):
         load()
+
+
+def test_operands_of_a_merge_fit_when_aligned():
+    trigger = Input("trigger", ("x", "y"), np.array([-100, -5]), np.array([0, 5]), FixedPoint(8, 0))
+    zero, low = np.zeros(1, np.int64), FixedPoint(2, -60)
+    operations = (
+        trigger,
+        Dense(
+            "a", "trigger", np.array([[1], [0]]), FixedPoint(2, -60), zero, FixedPoint(1, -60), None, FixedPoint(8, -60)
+        ),
+        Dense("b", "trigger", np.array([[0], [1]]), FixedPoint(2, 0), zero, FixedPoint(1, 0), None, FixedPoint(8, 0)),
+        Merge("score", "maximum", "a", "b", FixedPoint(8, 0)),
+    )
+    with pytest.raises(ValueError, match=r"operation 'score': exact result needs 68 bits, more than 63"):
+        Network(operations)

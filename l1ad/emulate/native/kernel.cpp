@@ -11,7 +11,7 @@ extern "C" {
 
 enum Format : std::int32_t { U8, I16, I32, I64 };
 enum Code : std::int32_t { END, ADD, MUL, SHL, SAR, AND, EXTEND, SIGN, EVEN, ZERO, LOOK, CLAMP };
-enum Kind : std::int32_t { SUM8, SUM16, TERMS16, SUM, MAP, MERGE, MASK, DOT16, DOT, GATHER };
+enum Kind : std::int32_t { SUM8, SUM16, TERMS16, SUM, MAP, MERGE, MASK, DOT16, DOT, RESIDUAL, GATHER };
 enum How : std::int32_t { PLUS, MINUS, TIMES, MAXIMUM, MINIMUM };
 
 // One step of a program on the lanes; `each`, if any, holds a constant per element, instead of `a`
@@ -32,7 +32,7 @@ struct Value {
 struct Step {
     std::int32_t kind, lanes, windows, filters, terms, how, up_x, up_y, clamp, narrow;
     std::int64_t low, high; // of what is stored, if `clamp`
-    Value x, y, out;
+    Value x, y, z, out;
     const std::int32_t *index;
     const void *weights;
     const std::int64_t *bias;
@@ -128,7 +128,7 @@ template <class T> INLINE V<T> constant(const Op &op, int element, int j) {
         return all<T>(op.a);
     if constexpr (sizeof(T) == 2) {
         const i64 *pair = op.each + element + 2 * j;
-        return (V16)all<i32>((pair[0] & 0xffff) | (pair[1] << 16));
+        return (V16)all<i32>((pair[0] & 0xffff) + pair[1] * 65536);
     } else
         return all<T>(op.each[element + j]);
 }
@@ -319,10 +319,10 @@ template <Terms KIND, int J, int Q> void dots(const Step &s, char *arena, int wi
                     if constexpr (KIND == BYTES_DOT)
                         acc[j][q] = dot8(acc[j][q], x[q], w);
                     else if constexpr (KIND == PAIRS_DOT)
-                        acc[j][q] = dot16(acc[j][q], x[q], w);
+                        acc[j][q] = dot16(acc[j][q], x[q], weights[4 * k + j]);
                     else { // each product loses its low bits first
                         const V16 terms = ((V16)x[q] * (V16)w + half) >> s.up_y;
-                        acc[j][q] = dot16(acc[j][q], (V32)terms, (V32)all<std::int16_t>(1));
+                        acc[j][q] = plus_halves(acc[j][q], terms);
                     }
             }
         }
@@ -432,6 +432,14 @@ INLINE V16 pair_of(char *arena, const Value &v, int pair, int at) {
     return pairs_of_bytes(load<V32>(dword(arena, v, pair >> 1) + at), pair & 1) + std::int16_t(v.zero);
 }
 
+// A pair of elements that lie anywhere, of 16-bit numbers
+INLINE V16 pair_apart(char *arena, const Value &v, const i32 *positions, int at) {
+    const V32 one = load<V32>(dword(arena, v, positions[0] >> 1) + at);
+    const V32 two = load<V32>(dword(arena, v, positions[1] >> 1) + at);
+    return (V16)(((positions[0] & 1 ? one >> 16 : one) & 0xffff) |
+                 ((positions[1] & 1 ? two : shifted_up<i32>(two, 16)) & ~0xffff));
+}
+
 // Of 16-bit numbers, which lie in order
 __attribute__((noinline)) void elementwise16(const Step &s, char *arena) {
     constexpr int Q = Q_DOTS;
@@ -447,11 +455,7 @@ __attribute__((noinline)) void elementwise16(const Step &s, char *arena) {
                         const V16 y = pair_of(arena, s.y, pair, at);
                         v[j][q] = merged<std::int16_t>(s.how, x << s.up_x, y << s.up_y);
                     } else if (s.kind == MASK) {
-                        const V32 one = load<V32>(dword(arena, s.y, index[0] >> 1) + at);
-                        const V32 two = load<V32>(dword(arena, s.y, index[1] >> 1) + at);
-                        const V32 both = ((index[0] & 1 ? one >> 16 : one) & 0xffff) |
-                                         ((index[1] & 1 ? two : shifted_up<i32>(two, 16)) & ~0xffff);
-                        v[j][q] = (V16)both != 0 ? x : V16{};
+                        v[j][q] = pair_apart(arena, s.y, index, at) != 0 ? x : V16{};
                     } else
                         v[j][q] = x;
                 }
@@ -497,6 +501,27 @@ __attribute__((noinline)) void dot16s(const Step &s, char *arena) {
     }
 }
 
+// The sum of squares of x + y or x - y, of 16-bit numbers, where those of z are not 0 (index null: everywhere)
+__attribute__((noinline)) void residual(const Step &s, char *arena) {
+    constexpr int Q = Q_DOTS;
+    for (int first = 0; first < EVENTS; first += Q * LANES<i32>) {
+        V32 acc[1][Q] = {};
+        for (int pair = 0; pair < s.terms; pair++)
+            UNROLL for (int q = 0; q < Q; q++) {
+                const int at = 4 * first + q * BYTES;
+                const V16 x = pair_of(arena, s.x, pair, at) << s.up_x, y = pair_of(arena, s.y, pair, at) << s.up_y;
+                V16 v = s.how == PLUS ? x + y : x - y;
+                if (s.index)
+                    v = pair_apart(arena, s.z, s.index + 2 * pair, at) != 0 ? v : V16{};
+                if (2 * pair + 1 == s.x.size) // the last has no partner
+                    v = (V16)((V32)v & 0xffff);
+                acc[0][q] = dot16(acc[0][q], (V32)v, (V32)v);
+            }
+        run_program<i32, 1, Q>(s.program, acc, 0);
+        keep<i32, 1, Q>(arena, s, acc, 1, s.out.place[0], first);
+    }
+}
+
 // Dwords of elements that do not lie together: index holds, for each part of each dword, its position in x, or -1 for
 // the number 0
 __attribute__((noinline)) void gather(const Step &s, char *arena) {
@@ -532,6 +557,8 @@ void take(const Step &s, char *arena, Ahead &ahead) {
         return dot16s(s, arena);
     case DOT:
         return s.lanes == 64 ? dot<i64>(s, arena) : dot<i32>(s, arena);
+    case RESIDUAL:
+        return residual(s, arena);
     case GATHER:
         return gather(s, arena);
     default:

@@ -14,15 +14,18 @@ from l1ad.compiler import find_compiler
 from l1ad.emulate.native.plan import Abilities
 from l1ad.files import cache_folder, digest, replacing
 
-FLAGS = ("-O3", "-std=c++17", "-w", "-fPIC", "-shared")
-AVX512BW = ("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
+FLAGS = ("-O3", "-std=c++17", "-fwrapv", "-w", "-fPIC", "-shared")
+"""Sums wrap: modulo 2**32 all along, where the result is proved to fit."""
+_BW = ("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 SETS = {
-    "avx512vnni": ((*AVX512BW, "-mavx512vnni"), Abilities(byte_dots=256)),
-    "avx512bw": (AVX512BW, Abilities(byte_dots=128)),
+    "avx512vnni": ((*_BW, "-mavx512vnni"), Abilities(byte_dots=256)),
+    "avx512bw": (_BW, Abilities(byte_dots=128)),
     "avx2": (("-mavx2", "-mfma"), Abilities(byte_dots=128)),
     "portable": ((), Abilities(byte_dots=0)),
 }
-"""Compiler's flags of each instruction set, and what it does well, best first."""
+"""Instruction sets of this kind of processor, best first: the compiler's flags, and what the set does well."""
+if platform.machine() in ("aarch64", "arm64"):
+    SETS = {"neon": ((), Abilities(byte_dots=128))}
 _HERE = Path(__file__).parent
 _PROBE = """
 #include <cstring>
@@ -45,6 +48,8 @@ extern "C" void l1ad_sets(char *to) { // __builtin_cpu_supports of zig knows of 
     std::strcat(to, avx2 ? "avx2 " : "");
     std::strcat(to, "portable");
 }
+#elif defined(__aarch64__)
+extern "C" void l1ad_sets(char *to) { std::strcpy(to, "neon"); }
 #else
 extern "C" void l1ad_sets(char *to) { std::strcpy(to, "portable"); }
 #endif
@@ -88,8 +93,11 @@ def kernel(isa: str) -> ctypes.CDLL:
 def _compiled(name: str, sources: dict[str, str], flags: tuple[str, ...]) -> ctypes.CDLL:
     """Library of the first of `sources`, from the cache if it is there."""
     compiler = find_compiler()
-    least = ("-mcpu=baseline",) if "ziglang" in compiler else ("-march=x86-64",)  # zig would take this processor's all
-    command = [*shlex.split(compiler), *FLAGS, *(least if platform.machine() in ("x86_64", "AMD64") else ()), *flags]
+    if "ziglang" in compiler:
+        least = ("-mcpu=baseline",)  # it would take all that this processor has
+    else:
+        least = ("-march=x86-64",) if platform.machine() in ("x86_64", "AMD64") else ()
+    command = [*shlex.split(compiler), *FLAGS, *least, *flags]
     path = cache_folder() / "native" / f"{name}-{digest([command, sources, platform.machine()])[:16]}.so"
     if not path.exists():
         with replacing(path) as aside, TemporaryDirectory() as folder:

@@ -27,6 +27,7 @@ from l1ad.emulate.native.structures import (
     MASK,
     MERGE,
     PARTS,
+    RESIDUAL,
     SUM,
     SUM8,
     SUM16,
@@ -208,19 +209,22 @@ class Plan:
         """Take back what nothing else will read."""
         for name in dict.fromkeys(reads(operation)):
             self._unread[name] -= 1
-            if not self._unread[name]:
+            if not self._unread[name] and name in self._values:
                 self._arena.give(self._values[name].start, self._values[name].dwords)
 
     # steps
 
     def _plan(self, operation: Operation) -> set[str]:
         """Plan an operation and those that can follow it in the lanes; their names."""
-        step, program, limit = self._begin(operation)
-        last, done = operation, {operation.name}
-        program.cast(self._frac(operation), operation.out)
+        together = self._residual(operation) or [operation]
+        last = together[-1]
+        step, program, limit = self._begin(operation) if len(together) == 1 else self._begin_residual(together)
+        program.cast(self._frac(last), last.out)
         if step.kind in FAST and program.bits > 32:
+            together, last = [operation], operation
             step, program, limit = self._begin(operation, slow=True)
             program.cast(self._frac(operation), operation.out)
+        done = {each.name for each in together}
         while len(self._readers[last.name]) == 1:
             following = self._readers[last.name][0]
             if not isinstance(following, Affine | Cast | Lookup):
@@ -231,7 +235,55 @@ class Plan:
             program, last = longer, following
             done.add(last.name)
         self._finish(step, program, operation, last)
+        for each in together:
+            self._release(each)
         return done
+
+    def _residual(self, merge: Operation) -> list[Operation]:
+        """A sum or difference, what masks it, if anything does, and the sum of its squares, if one step can do them."""
+        found = [merge]
+        while len(self._readers[found[-1].name]) == 1 and not isinstance(found[-1], Dot):
+            found.append(self._readers[found[-1].name][0])
+        match found:
+            case [Merge(how="add" | "subtract", x=x, y=y), Dot(product=None) as dot]:
+                by_pairs = True
+            case [Merge(how="add" | "subtract", x=x, y=y), Mask(x=masked, by=by), Dot(product=None) as dot]:
+                by_pairs = masked == merge.name != by and self._values[by].format == I16
+            case _:
+                return []
+        if dot.x != dot.y or self._accumulated(dot).bits > 32 or not (by_pairs and self._in_pairs(x, y)):
+            return []
+        for each in found[:-1]:  # which must lose nothing
+            program = self._accumulated(each)
+            if isinstance(each, Merge):
+                self._reach_operands(program, each)
+            program.cast(self._frac(each), each.out)
+            if program.ops or program.bits > 16:
+                return []
+        return found
+
+    def _begin_residual(self, found: list[Operation]) -> tuple[CStep, Program, int]:
+        merge, *masks, dot = found
+        step, _, _ = self._begin(merge)
+        step.kind, step.terms = RESIDUAL, -(-self._network.flows[merge.name].size // 2)
+        for mask in masks:
+            if isinstance(mask, Mask):
+                place = np.append(self._values[mask.by].place[mask.index], np.zeros(4, np.int32))
+                step.index, step.z = self._pointer(place), self._value(self._values[mask.by])
+        return step, self._accumulated(dot), 32
+
+    def _in_pairs(self, *names: str) -> bool:
+        """Whether values lie in order, and can be taken as pairs of 16-bit numbers."""
+        values = [self._values[name] for name in names]
+        return all(v.format in (U8, I16) and np.array_equal(v.place, np.arange(len(v.place))) for v in values)
+
+    def _reach_operands(self, program: Program, merge: Merge) -> list[int]:
+        """Note the aligned operands of a merge; the bits by which each goes up."""
+        frac, names = aligned(merge, self._network), (merge.x, merge.y)
+        ups = [0 if merge.how == "multiply" else frac - self._network[name].out.frac for name in names]
+        for name, up in zip(names, ups, strict=True):
+            program.reach(self._network.flows[name].low << up, self._network.flows[name].high << up)
+        return ups
 
     def _frac(self, operation: Operation) -> int:
         """Fractional bits of the exact result."""
@@ -279,10 +331,7 @@ class Plan:
                 return self._sum(operation, slow)
             case Merge(how=how, x=x, y=y):
                 program = self._accumulated(operation)
-                frac = aligned(operation, network)
-                ups = [0, 0] if how == "multiply" else [frac - network[name].out.frac for name in (x, y)]
-                for name, up in zip((x, y), ups, strict=True):
-                    program.reach(network.flows[name].low << up, network.flows[name].high << up)
+                ups = self._reach_operands(program, operation)
                 step = CStep(kind=MERGE, how=HOW[how], up_x=ups[0], up_y=ups[1])
                 step.x, step.y = self._value(self._values[x]), self._value(self._values[y])
                 return step, program, 32
@@ -405,16 +454,11 @@ class Plan:
         step.program = self._program(ops)
         self._steps.append(step)
         self._names.append((last.name, f"{KINDS[step.kind]} int{step.lanes} -> {FORMATS[out.format]}"))
-        self._release(operation)
 
     def _lanes(self, step: CStep, program: Program, operation: Operation, place: Index, out: Value) -> int:
         """Bits of the lanes: as many as the program needs, and 16 only where all lies in pairs of such numbers."""
         if step.kind in (SUM8, SUM16, TERMS16):
             in_order = all(op.each is None for op in program.ops) or np.array_equal(place, np.arange(len(place)))
             return 16 if out.format in (U8, I16) and out.zero == 0 and in_order and program.narrow() else 32
-        values = [self._values[name] for name in reads(operation)]
-        ordered = all(
-            value.format in (U8, I16) and np.array_equal(value.place, np.arange(len(value.place))) for value in values
-        )
         narrow = step.kind in (MAP, MERGE, MASK) and out.format in (U8, I16) and program.bits == 16 and out.zero == 0
-        return 16 if narrow and ordered else max(program.bits, 32)
+        return 16 if narrow and self._in_pairs(*reads(operation)) else max(program.bits, 32)

@@ -52,8 +52,29 @@ INLINE V32 dot16(V32 acc, V32 x, V32 w) {
     return acc + (V32)_mm256_madd_epi16((__m256i)x, (__m256i)w);
 #elif defined(__SSE2__)
     return acc + (V32)_mm_madd_epi16((__m128i)x, (__m128i)w);
+#elif defined(__aarch64__)
+    acc = (V32)vmlal_s16((int32x4_t)acc, vmovn_s32((int32x4_t)x), vmovn_s32((int32x4_t)w));
+    return (V32)vmlal_s16((int32x4_t)acc, vshrn_n_s32((int32x4_t)x, 16), vshrn_n_s32((int32x4_t)w, 16));
 #else
     return acc + (V32)((V32)x << 16 >> 16) * (w << 16 >> 16) + (x >> 16) * (w >> 16);
+#endif
+}
+
+// dot16 with one dword for all events; the halves of each dword of x on top of acc
+INLINE V32 dot16(V32 acc, V32 x, std::int32_t w) {
+#if defined(__aarch64__)
+    const int16x4_t by = (int16x4_t)vdup_n_s32(w);
+    acc = (V32)vmlal_lane_s16((int32x4_t)acc, vmovn_s32((int32x4_t)x), by, 0);
+    return (V32)vmlal_lane_s16((int32x4_t)acc, vshrn_n_s32((int32x4_t)x, 16), by, 1);
+#else
+    return dot16(acc, x, all<std::int32_t>(w));
+#endif
+}
+INLINE V32 plus_halves(V32 acc, V16 x) {
+#if defined(__aarch64__)
+    return (V32)vpadalq_s16((int32x4_t)acc, (int16x8_t)x);
+#else
+    return dot16(acc, (V32)x, (V32)all<std::int16_t>(1));
 #endif
 }
 
@@ -68,6 +89,11 @@ INLINE V32 dot8(V32 acc, V32 x, V32 w) {
 #elif defined(__AVX2__)
     const __m256i pairs = _mm256_maddubs_epi16((__m256i)x, (__m256i)w);
     return acc + (V32)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+#elif defined(__ARM_FEATURE_MATMUL_INT8)
+    return (V32)vusdotq_s32((int32x4_t)acc, (uint8x16_t)x, (int8x16_t)w);
+#elif defined(__aarch64__)
+    const V16 pairs = ((V16)x & 255) * ((V16)w << 8 >> 8) + (V16)((V<std::uint16_t>)x >> 8) * ((V16)w >> 8);
+    return (V32)vpadalq_s16((int32x4_t)acc, (int16x8_t)pairs);
 #else
     typedef V<std::uint32_t> U32;
     for (int byte = 0; byte < 32; byte += 8)
@@ -85,6 +111,8 @@ INLINE V32 packed16(V32 a, V32 b) {
     const __m256i order =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
     return (V32)_mm256_shuffle_epi8(_mm256_packs_epi32((__m256i)a, (__m256i)b), order);
+#elif defined(__aarch64__)
+    return (V32)vsriq_n_s32(vqshlq_n_s32((int32x4_t)b, 16), vqshlq_n_s32((int32x4_t)a, 16), 16);
 #else
     a = smaller(larger(a, all<std::int32_t>(-32768)), all<std::int32_t>(32767));
     b = smaller(larger(b, all<std::int32_t>(-32768)), all<std::int32_t>(32767));
@@ -103,6 +131,11 @@ INLINE V32 packed8(V32 a, V32 b, V32 c, V32 d) {
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15));
     const __m256i ab = _mm256_packs_epi32((__m256i)a, (__m256i)b), cd = _mm256_packs_epi32((__m256i)c, (__m256i)d);
     return (V32)_mm256_shuffle_epi8(_mm256_packus_epi16(ab, cd), order);
+#elif defined(__aarch64__)
+    uint32x4_t out = vqshluq_n_s32((int32x4_t)d, 24);
+    out = vsriq_n_u32(out, vqshluq_n_s32((int32x4_t)c, 24), 8);
+    out = vsriq_n_u32(out, vqshluq_n_s32((int32x4_t)b, 24), 16);
+    return (V32)vsriq_n_u32(out, vqshluq_n_s32((int32x4_t)a, 24), 24);
 #else
     V32 out{}, v[4] = {a, b, c, d};
     for (int i = 0; i < 4; i++)
@@ -177,6 +210,8 @@ INLINE V32 bytes_of(V16 x, V16 y) {
     return (V32)_mm512_permutexvar_epi64(order, _mm512_packus_epi16((__m512i)x, (__m512i)y));
 #elif defined(__AVX2__)
     return (V32)_mm256_permute4x64_epi64(_mm256_packus_epi16((__m256i)x, (__m256i)y), 0xd8);
+#elif defined(__aarch64__)
+    return (V32)vqmovun_high_s16(vqmovun_s16((int16x8_t)x), (int16x8_t)y);
 #else
     typedef V<std::uint8_t> Bytes;
     Bytes out;
@@ -197,6 +232,10 @@ INLINE V32 bytes_of_pairs(V16 x, V16 y) {
     const __m256i order =
         _mm256_broadcastsi128_si256(_mm_setr_epi8(0, 1, 8, 9, 2, 3, 10, 11, 4, 5, 12, 13, 6, 7, 14, 15));
     return (V32)_mm256_shuffle_epi8(_mm256_packus_epi16((__m256i)x, (__m256i)y), order);
+#elif defined(__aarch64__)
+    const uint8x8_t none = vdup_n_u8(0);
+    const uint8x16_t a = vcombine_u8(vqmovun_s16((int16x8_t)x), none), b = vcombine_u8(vqmovun_s16((int16x8_t)y), none);
+    return (V32)vzip1q_u16((uint16x8_t)a, (uint16x8_t)b);
 #else
     x = smaller(larger(x, V16{}), all<std::int16_t>(255));
     y = smaller(larger(y, V16{}), all<std::int16_t>(255));
@@ -212,6 +251,8 @@ INLINE V16 pairs_of_bytes(V32 x, bool upper) {
     const __m512i low = _mm512_broadcast_i32x4(_mm_setr_epi8(0, z, 1, z, 4, z, 5, z, 8, z, 9, z, 12, z, 13, z));
     const __m512i high = _mm512_broadcast_i32x4(_mm_setr_epi8(2, z, 3, z, 6, z, 7, z, 10, z, 11, z, 14, z, 15, z));
     return (V16)_mm512_shuffle_epi8((__m512i)x, upper ? high : low);
+#elif defined(__aarch64__)
+    return (V16)vmovl_u8((uint8x8_t)(upper ? vshrn_n_u32((uint32x4_t)x, 16) : vmovn_u32((uint32x4_t)x)));
 #else
     const V32 both = upper ? (V32)((V<std::uint32_t>)x >> 16) : x & 0xffff;
     return (V16)((both & 255) | (both >> 8 << 16));
@@ -226,6 +267,9 @@ INLINE void pairs_of(const std::int16_t *a, const std::int16_t *b, V16 &first, V
                                           5, 36, 4, 35, 3, 34, 2, 33, 1, 32, 0);
     first = (V16)_mm512_permutex2var_epi16(x, step, y);
     second = (V16)_mm512_permutex2var_epi16(x, _mm512_add_epi16(step, _mm512_set1_epi16(16)), y);
+#elif defined(__aarch64__)
+    first = (V16)vzip1q_s16(vld1q_s16(a), vld1q_s16(b));
+    second = (V16)vzip2q_s16(vld1q_s16(a), vld1q_s16(b));
 #else
     typedef typename vector_of<std::uint16_t, BYTES / 2>::type Half;
     typedef V<std::uint32_t> U32;
@@ -279,6 +323,14 @@ INLINE void transpose(V32 (&r)[LANES<std::int32_t>]) {
     }
     for (int k = 0; k < 8; k++)
         q[k] = t[k];
+#elif defined(__aarch64__)
+    int32x4_t *q = (int32x4_t *)r;
+    const int32x4_t t[4] = {vzip1q_s32(q[0], q[2]), vzip2q_s32(q[0], q[2]), //
+                            vzip1q_s32(q[1], q[3]), vzip2q_s32(q[1], q[3])};
+    for (int i = 0; i < 2; i++) {
+        q[2 * i] = vzip1q_s32(t[i], t[i + 2]);
+        q[2 * i + 1] = vzip2q_s32(t[i], t[i + 2]);
+    }
 #else
     V32 t[4] = {r[0], r[1], r[2], r[3]};
     for (int i = 0; i < 4; i++)

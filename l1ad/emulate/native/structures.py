@@ -5,10 +5,10 @@ from __future__ import annotations
 import ctypes
 
 FORMATS = ("U8", "I16", "I32", "I64")
-KINDS = ("SUM8", "SUM16", "TERMS16", "SUM", "MAP", "MERGE", "MASK", "DOT16", "DOT", "GATHER")
+KINDS = ("SUM8", "SUM16", "TERMS16", "SUM", "MAP", "MERGE", "MASK", "DOT16", "DOT", "RESIDUAL", "GATHER")
 U8, I16, I32, I64 = range(len(FORMATS))
-SUM8, SUM16, TERMS16, SUM, MAP, MERGE, MASK, DOT16, DOT, GATHER = range(len(KINDS))
-FAST = (SUM8, SUM16, TERMS16, DOT16)
+SUM8, SUM16, TERMS16, SUM, MAP, MERGE, MASK, DOT16, DOT, RESIDUAL, GATHER = range(len(KINDS))
+FAST = (SUM8, SUM16, TERMS16, DOT16, RESIDUAL)
 HOW = {"add": 0, "subtract": 1, "multiply": 2, "maximum": 3, "minimum": 4}
 PARTS = {U8: 4, I16: 2, I32: 1}
 """Numbers in a dword."""
@@ -46,7 +46,7 @@ class CStep(ctypes.Structure):
         ),
         ("low", ctypes.c_int64),
         ("high", ctypes.c_int64),
-        *((name, CValue) for name in ("x", "y", "out")),
+        *((name, CValue) for name in ("x", "y", "z", "out")),
         *((name, ctypes.c_void_p) for name in ("index", "weights", "bias", "product", "program")),
     )
 
