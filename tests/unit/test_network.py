@@ -578,7 +578,7 @@ def test_operations_of_another_kind_are_refused(document, operations):
 
 def test_operands_of_a_merge_fit_when_aligned():
     trigger = Input("trigger", ("x", "y"), np.array([-100, -5]), np.array([0, 5]), FixedPoint(8, 0))
-    zero, low = np.zeros(1, np.int64), FixedPoint(2, -60)
+    zero = np.zeros(1, np.int64)
     operations = (
         trigger,
         Dense(

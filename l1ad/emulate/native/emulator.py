@@ -239,8 +239,6 @@ def _native(array: Numbers) -> Numbers:
 
 def _type(dtype: np.dtype[Any]) -> int:
     """As kernel.cpp has it; 0 if it has no such type."""
-    if dtype.itemsize not in (1, 2, 4, 8):
-        return 0
-    return {"i": -dtype.itemsize, "u": dtype.itemsize, "f": 100 + dtype.itemsize * (dtype.itemsize > 2)}.get(
-        dtype.kind, 0
-    )
+    size = dtype.itemsize
+    known = {"i": (1, 2, 4, 8), "u": (1, 2, 4, 8), "f": (4, 8)}.get(dtype.kind, ())
+    return {"i": -size, "u": size}.get(dtype.kind, 100 + size) if size in known else 0

@@ -93,10 +93,9 @@ def kernel(isa: str) -> ctypes.CDLL:
 def _compiled(name: str, sources: dict[str, str], flags: tuple[str, ...]) -> ctypes.CDLL:
     """Library of the first of `sources`, from the cache if it is there."""
     compiler = find_compiler()
+    least: tuple[str, ...] = ("-march=x86-64",) if platform.machine() in ("x86_64", "AMD64") else ()
     if "ziglang" in compiler:
         least = ("-mcpu=baseline",)  # it would take all that this processor has
-    else:
-        least = ("-march=x86-64",) if platform.machine() in ("x86_64", "AMD64") else ()
     command = [*shlex.split(compiler), *FLAGS, *least, *flags]
     path = cache_folder() / "native" / f"{name}-{digest([command, sources, platform.machine()])[:16]}.so"
     if not path.exists():
