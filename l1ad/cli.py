@@ -24,7 +24,7 @@ _HELP = {
     "convert": "trained models of a STUDY to integer networks",
     "build": "firmware projects: a STUDY, or NETWORK.json with --out",
     "emulate": "scores of events: a STUDY, or NETWORK.json with --events and --out",
-    "compare": "QKeras = reference = C simulation: a STUDY, or NETWORK.json --against a project or recorded scores",
+    "compare": "QKeras = reference = native = C simulation: a STUDY, or NETWORK.json --against a project or scores",
     "rate": "thresholds, rates and efficiencies: a STUDY, or NETWORK.json with --events and --out",
     "report": "resources and report.html of a STUDY",
 }

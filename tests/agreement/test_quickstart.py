@@ -20,11 +20,12 @@ from l1ad import documents
 from l1ad.cli import STEPS, main
 from l1ad.compare import FLOAT32_BITS, corners
 from l1ad.emulate import reference
+from l1ad.emulate.native import available
 from l1ad.events.store import EventFile, inputs
 from l1ad.hardware.resources import ESTIMATE, HLS
 from l1ad.network import Network
 from l1ad.study import pipeline, plots, report, samples
-from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores
+from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores, scored_by
 from l1ad.study.config import load_study
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Threshold, accept, load_thresholds
@@ -35,6 +36,7 @@ MODELS = ("small_ae", "small_vae")
 N_CORNERS = 3 + 4 * 57
 SIZES = {"train": 1500, "rate": 1500, "A → 4ℓ": 400, "LQ → bτ": 300}
 OF_MODEL = ("train", "convert", "build", "emulate", "compare", "resources")
+EMULATOR = f"native ({available()[0]})"
 STAGES = {f"{model}: {step}" for model in MODELS for step in OF_MODEL} | {"tiny: rate", "tiny: report"}
 
 
@@ -120,7 +122,10 @@ def test_no_mismatch_anywhere(run, model):
     paths = run.paths(model)
     network = Network.load(paths.network)
     found = documents.load(Agreements, paths.agreement)
-    keras, csim = found.agreements
+    keras, native, csim = found.agreements
+    assert (native.left, native.right) == ("reference", EMULATOR)
+    assert (native.n_events, native.n_mismatches, native.operations) == (keras.n_events, 0, 1)
+    assert scored_by(paths.scores) == EMULATOR
     assert (keras.left, keras.right, keras.n_mismatches, keras.first) == ("QKeras", "reference", 0, None)
     assert keras.n_events == N_CORNERS + sum(SIZES.values())
     assert keras.operations == len(network.operations) - 1
@@ -249,6 +254,7 @@ def test_the_summary_is_short_and_says_it_all(run, finished):
         mine = [line for line in lines if line.startswith(f"{model}: ")]
         assert mine[0] == (
             f"{model}: QKeras = reference with 0 mismatches in 3931 events, "
+            f"reference = {EMULATOR} with 0 mismatches in 3931 events, "
             "reference = C simulation with 0 mismatches in 531 events"
         )
         assert "[10 kHz refused: n_eff 0 < 25]" in mine[1]

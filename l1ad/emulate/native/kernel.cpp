@@ -78,7 +78,7 @@ constexpr int DWORD = 4 * EVENTS; // bytes of one dword of a block
 typedef std::int32_t i32;
 typedef std::int64_t i64;
 
-INLINE char *dword(char *arena, const Value &v, int number) { return arena + (v.start + i64(number)) * DWORD; }
+INLINE char *dword(char *arena, const Value &v, i64 number) { return arena + (v.start + number) * DWORD; }
 
 // LANES<T> events, from event `first`, of the element at `position`
 template <class T> INLINE V<T> element(char *arena, const Value &v, int position, int first) {
@@ -300,15 +300,16 @@ struct Ahead {
 enum Terms { BYTES_DOT, PAIRS_DOT, PAIRS_TERMS };
 
 template <Terms KIND, int J, int Q> void dots(const Step &s, char *arena, int window, int filter, const i32 *weights) {
-    const i32 *index = s.index + i64(window) * s.terms;
+    const i64 terms = s.terms; // what lies in memory might change with any store, for all the compiler knows
+    const i32 *index = s.index + window * terms;
     const V16 half = all<std::int16_t>(s.up_x);
-    for (int first = 0; first < EVENTS; first += Q * LANES<i32>) {
+    for (i64 first = 0; first < EVENTS; first += Q * LANES<i32>) {
         V32 acc[J][Q];
         UNROLL for (int j = 0; j < J; j++)
             UNROLL for (int q = 0; q < Q; q++)
                 acc[j][q] = all<i32>(s.bias[filter + j]);
         const char *at = arena + 4 * first;
-        for (int k = 0; k < s.terms; k++) {
+        for (i64 k = 0; k < terms; k++) {
             const char *from = at + i64(index[k]) * DWORD;
             V32 x[Q];
             UNROLL for (int q = 0; q < Q; q++)
@@ -727,11 +728,12 @@ INLINE void turn(char *arena, const Value &to, int first, int count, int event, 
 
 // A whole block of rows of int16: the numbers themselves (RAW), scaled in pairs (SCALED) or in bytes (BYTE)
 template <bool RAW, bool SCALED, bool BYTE>
-__attribute__((noinline)) bool enter_rows(const Plan &p, const char *rows, i64 bytes, char *arena, bool inside) {
+__attribute__((noinline)) bool enter_rows(const Plan &plan, const char *rows, i64 bytes, char *arena, bool inside) {
+    const Plan p = plan; // which no store can change
     constexpr int N = LANES<i32>, W = 2 * N, Q = 4; // a vector has the numbers of W columns
     V16 bad{};
-    for (int c = 0; c < p.columns; c += BYTE ? 2 * W : W)
-        for (int event = 0; event < EVENTS; event += N) {
+    for (i64 c = 0; c < p.columns; c += BYTE ? 2 * W : W)
+        for (i64 event = 0; event < EVENTS; event += N) {
             const int left = p.columns - c;
             V32 raw[BYTE ? 2 : 1][N], r[N];
             UNROLL for (int e = 0; e < N; e += Q) {
@@ -786,7 +788,8 @@ const std::int16_t *column_of(const Plan &p, const Source &from, int c, i64 even
 
 // Columns of any numbers: `count` events, of a block or of several whole ones, each to an arena `stride` bytes behind
 // the last
-bool enter_columns(const Plan &p, const Source &from, i64 event, int count, char *arena, i64 stride) {
+bool enter_columns(const Plan &plan, const Source &from, i64 event, int count, char *arena, i64 stride) {
+    const Plan p = plan; // which no store can change
     constexpr int Q = 4, N = Q * LANES<i32>;
     const int size = count < EVENTS ? EVENTS : count;
     const bool keep = !p.is_scaled || p.keeps_raw;
