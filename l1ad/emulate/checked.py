@@ -13,7 +13,7 @@ import numpy.typing as npt
 from l1ad.compare import agree, random_inputs
 from l1ad.emulate import reference
 from l1ad.emulate.native import Native
-from l1ad.emulate.native.library import sources_digest
+from l1ad.emulate.native.library import code_digest
 from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
 from l1ad.files import cache_folder, digest, write_text
 from l1ad.fixed import Raw
@@ -107,8 +107,8 @@ def _native(network: Network) -> Native | None:
 
 
 def _stamp(native: Native) -> Path:
-    """File that is there once the check has passed, on this processor, with this kernel."""
-    key = [native.network.digest, sources_digest(), native.isa, platform.node(), platform.machine(), _processor()]
+    """File that is there once the check has passed, on this processor, with this code."""
+    key = [native.network.digest, code_digest(), native.isa, platform.node(), platform.machine(), _processor()]
     return cache_folder() / "native" / f"checked-{digest(key)[:16]}"
 
 

@@ -80,7 +80,7 @@ def test_another_kernel_is_checked_again(network, require, monkeypatch):
     native = Native(network)
     stamp = checked._stamp(native)
     assert stamp == checked._stamp(Native(network))
-    for what, value in (("sources_digest", "other"), ("_processor", "other")):
+    for what, value in (("code_digest", "other"), ("_processor", "other")):
         with monkeypatch.context() as other:
             other.setattr(checked, what, lambda value=value: value)
             assert checked._stamp(native) != stamp

@@ -87,14 +87,14 @@ template <class T> INLINE V<T> element(char *arena, const Value &v, int position
     switch (v.format) {
     case U8: {
         D x = load<D>(dword(arena, v, position >> 2) + at);
-        return __builtin_convertvector((x >> (8 * (position & 3))) & 255, V<T>) + T(v.zero);
+        return plus(__builtin_convertvector((x >> (8 * (position & 3))) & 255, V<T>), all<T>(v.zero));
     }
     case I16: {
         D x = load<D>(dword(arena, v, position >> 1) + at);
         typedef typename vector_of<std::uint32_t, int(sizeof(D))>::type U;
         if (!(position & 1))
             x = (D)((U)x << 16);
-        return __builtin_convertvector(x >> 16, V<T>) + T(v.zero);
+        return __builtin_convertvector(x >> 16, V<T>); // whose zero is 0
     }
     case I32:
         return __builtin_convertvector(load<D>(dword(arena, v, position) + at), V<T>);
@@ -116,8 +116,8 @@ template <class T> __attribute__((noinline)) V<T> looked_up(const Op &op, V<T> x
     T lanes[LANES<T>];
     store(lanes, x);
     for (T &lane : lanes) {
-        const i64 entry = i64(lane) - op.a;
-        lane = std::uint64_t(entry) < std::uint64_t(op.b) ? T(op.each[entry]) : 0;
+        const std::uint64_t entry = std::uint64_t(lane) - std::uint64_t(op.a);
+        lane = entry < std::uint64_t(op.b) ? T(op.each[entry]) : 0;
     }
     return load<V<T>>(lanes);
 }
@@ -150,9 +150,9 @@ template <class T, int J, int Q> INLINE void run_program(const Op *op, V<T> (&x)
         const int n = int(op->a);
         switch (op->code) {
         case ADD:
-            EACH(v + c);
+            EACH(plus(v, c));
         case MUL:
-            EACH(v * c);
+            EACH(times(v, c));
         case SHL:
             EACH(shifted_up<T>(v, n));
         case SAR:
@@ -162,9 +162,9 @@ template <class T, int J, int Q> INLINE void run_program(const Op *op, V<T> (&x)
         case EXTEND: // sign of the n lowest bits
             EACH(shifted_up<T>(v, BITS - n) >> (BITS - n));
         case SIGN: // negative numbers only
-            EACH(v + ((v >> (BITS - 1)) & c));
+            EACH(plus(v, (v >> (BITS - 1)) & c));
         case EVEN: // where a half was added: ties to even, since only they have nothing to lose a 1 from
-            EACH(v - ((v >> n) & 1));
+            EACH(minus(v, (v >> n) & 1));
         case ZERO: {
             const V<T> low = all<T>(op->a), high = all<T>(op->b);
             EACH((v < low) | (v > high) ? V<T>{} : v);
@@ -322,7 +322,7 @@ template <Terms KIND, int J, int Q> void dots(const Step &s, char *arena, int wi
                     else if constexpr (KIND == PAIRS_DOT)
                         acc[j][q] = dot16(acc[j][q], x[q], weights[4 * k + j]);
                     else { // each product loses its low bits first
-                        const V16 terms = ((V16)x[q] * (V16)w + half) >> s.up_y;
+                        const V16 terms = plus(times((V16)x[q], (V16)w), half) >> s.up_y;
                         acc[j][q] = plus_halves(acc[j][q], terms);
                     }
             }
@@ -370,13 +370,13 @@ template <class T> __attribute__((noinline)) void sums(const Step &s, char *aren
                     UNROLL for (int q = 0; q < Q; q++) {
                         const V<T> x = element<T>(arena, s.x, index[k], first + q * LANES<T>);
                         UNROLL for (int j = 0; j < 4; j++)
-                            term[j][q] = x * all<T>(weights[4 * k + j]);
+                            term[j][q] = times(x, all<T>(weights[4 * k + j]));
                     }
                     if (s.product)
                         run_program<T, 4, Q>(s.product, term, 0);
                     UNROLL for (int j = 0; j < 4; j++)
                         UNROLL for (int q = 0; q < Q; q++)
-                            acc[j][q] += term[j][q];
+                            acc[j][q] = plus(acc[j][q], term[j][q]);
                 }
                 run_program<T, 4, Q>(s.program, acc, out);
                 keep<T, 4, Q>(arena, s, acc, s.filters - filter, s.out.place[out], first);
@@ -388,11 +388,11 @@ template <class T> __attribute__((noinline)) void sums(const Step &s, char *aren
 template <class T> INLINE V<T> merged(int how, V<T> x, V<T> y) {
     switch (how) {
     case PLUS:
-        return x + y;
+        return plus(x, y);
     case MINUS:
-        return x - y;
+        return minus(x, y);
     case TIMES:
-        return x * y;
+        return times(x, y);
     case MAXIMUM:
         return larger(x, y);
     default:
@@ -430,7 +430,7 @@ template <class T> __attribute__((noinline)) void elementwise(const Step &s, cha
 INLINE V16 pair_of(char *arena, const Value &v, int pair, int at) {
     if (v.format == I16)
         return load<V16>(dword(arena, v, pair) + at);
-    return pairs_of_bytes(load<V32>(dword(arena, v, pair >> 1) + at), pair & 1) + std::int16_t(v.zero);
+    return plus(pairs_of_bytes(load<V32>(dword(arena, v, pair >> 1) + at), pair & 1), all<std::int16_t>(v.zero));
 }
 
 // A pair of elements that lie anywhere, of 16-bit numbers
@@ -454,7 +454,8 @@ __attribute__((noinline)) void elementwise16(const Step &s, char *arena) {
                     const V16 x = pair_of(arena, s.x, pair, at);
                     if (s.kind == MERGE) {
                         const V16 y = pair_of(arena, s.y, pair, at);
-                        v[j][q] = merged<std::int16_t>(s.how, x << s.up_x, y << s.up_y);
+                        v[j][q] = merged<std::int16_t>(s.how, shifted_up<std::int16_t>(x, s.up_x),
+                                                       shifted_up<std::int16_t>(y, s.up_y));
                     } else if (s.kind == MASK) {
                         v[j][q] = pair_apart(arena, s.y, index, at) != 0 ? x : V16{};
                     } else
@@ -476,12 +477,12 @@ template <class T> __attribute__((noinline)) void dot(const Step &s, char *arena
             UNROLL for (int q = 0; q < Q; q++) {
                 const int event = first + q * LANES<T>;
                 const V<T> x = element<T>(arena, s.x, s.x.place[e], event);
-                term[0][q] = x * element<T>(arena, s.y, s.y.place[e], event);
+                term[0][q] = times(x, element<T>(arena, s.y, s.y.place[e], event));
             }
             if (s.product)
                 run_program<T, 1, Q>(s.product, term, 0);
             UNROLL for (int q = 0; q < Q; q++)
-                acc[0][q] += term[0][q];
+                acc[0][q] = plus(acc[0][q], term[0][q]);
         }
         run_program<T, 1, Q>(s.program, acc, 0);
         keep<T, 1, Q>(arena, s, acc, 1, s.out.place[0], first);
@@ -510,8 +511,9 @@ __attribute__((noinline)) void residual(const Step &s, char *arena) {
         for (int pair = 0; pair < s.terms; pair++)
             UNROLL for (int q = 0; q < Q; q++) {
                 const int at = 4 * first + q * BYTES;
-                const V16 x = pair_of(arena, s.x, pair, at) << s.up_x, y = pair_of(arena, s.y, pair, at) << s.up_y;
-                V16 v = s.how == PLUS ? x + y : x - y;
+                const V16 x = shifted_up<std::int16_t>(pair_of(arena, s.x, pair, at), s.up_x);
+                const V16 y = shifted_up<std::int16_t>(pair_of(arena, s.y, pair, at), s.up_y);
+                V16 v = s.how == PLUS ? plus(x, y) : minus(x, y);
                 if (s.index)
                     v = pair_apart(arena, s.z, s.index + 2 * pair, at) != 0 ? v : V16{};
                 if (2 * pair + 1 == s.x.size) // the last has no partner
@@ -705,11 +707,11 @@ template <int Q> INLINE void scale(const Plan &p, const Constants &c, V16 (&x)[Q
         V16 &v = x[q];                                                                                                 \
         v = expression;                                                                                                \
     }
-    EACH(smaller(larger(v, c.least), c.most) + c.add)
+    EACH(plus(smaller(larger(v, c.least), c.most), c.add))
     if (p.cuts)
         EACH(v & c.keep)
     if (p.turns)
-        EACH(v - (shifted_right(v, c.turn) & c.even))
+        EACH(minus(v, shifted_right(v, c.turn) & c.even))
     if (p.goes_down)
         EACH(shifted_right(v, c.down))
     if (p.goes_up)

@@ -14,8 +14,7 @@ from l1ad.compiler import find_compiler
 from l1ad.emulate.native.plan import Abilities
 from l1ad.files import cache_folder, digest, replacing
 
-FLAGS = ("-O3", "-std=c++17", "-fwrapv", "-w", "-fPIC", "-shared")
-"""Sums wrap: modulo 2**32 all along, where the result is proved to fit."""
+FLAGS = ("-O3", "-std=c++17", "-w", "-fPIC", "-shared")
 _BW = ("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 SETS = {
     "avx512vnni": ((*_BW, "-mavx512vnni"), Abilities(byte_dots=256)),
@@ -72,9 +71,10 @@ def available() -> tuple[str, ...]:
 
 
 @cache
-def sources_digest() -> str:
-    """Identity of the kernel."""
-    return digest(_sources())
+def code_digest() -> str:
+    """Identity of all that makes native scores: the kernel, its compiler, and what plans for it."""
+    texts = {path.name: path.read_text("utf-8") for path in sorted(_HERE.iterdir()) if path.is_file()}
+    return digest([texts, find_compiler(), FLAGS])
 
 
 def _sources() -> dict[str, str]:

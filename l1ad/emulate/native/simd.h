@@ -42,21 +42,33 @@ template <class T> INLINE V<T> shifted_up(const V<T> &x, int bits) { // of negat
     return (V<T>)((U)x << bits);
 }
 
+// modulo 2**bits, where C++ leaves signed numbers undefined: lanes that only fill up hold anything, and sums may leave
+// their lanes on the way to a result that does not
+#define WRAPPING(name, sign)                                                                                           \
+    INLINE V16 name(V16 x, V16 y) { return (V16)((V<std::uint16_t>)x sign(V<std::uint16_t>) y); }                      \
+    INLINE V32 name(V32 x, V32 y) { return (V32)((V<std::uint32_t>)x sign(V<std::uint32_t>) y); }                      \
+    INLINE V64 name(V64 x, V64 y) { return (V64)((V<std::uint64_t>)x sign(V<std::uint64_t>) y); }
+WRAPPING(plus, +)
+WRAPPING(minus, -)
+WRAPPING(times, *)
+#undef WRAPPING
+
 // acc + x0 * w0 + x1 * w1 of the two halves of each dword, signed
 INLINE V32 dot16(V32 acc, V32 x, V32 w) {
 #if defined(__AVX512VNNI__)
     return (V32)_mm512_dpwssd_epi32((__m512i)acc, (__m512i)x, (__m512i)w);
 #elif defined(__AVX512BW__)
-    return acc + (V32)_mm512_madd_epi16((__m512i)x, (__m512i)w);
+    return plus(acc, (V32)_mm512_madd_epi16((__m512i)x, (__m512i)w));
 #elif defined(__AVX2__)
-    return acc + (V32)_mm256_madd_epi16((__m256i)x, (__m256i)w);
+    return plus(acc, (V32)_mm256_madd_epi16((__m256i)x, (__m256i)w));
 #elif defined(__SSE2__)
-    return acc + (V32)_mm_madd_epi16((__m128i)x, (__m128i)w);
+    return plus(acc, (V32)_mm_madd_epi16((__m128i)x, (__m128i)w));
 #elif defined(__aarch64__)
     acc = (V32)vmlal_s16((int32x4_t)acc, vmovn_s32((int32x4_t)x), vmovn_s32((int32x4_t)w));
     return (V32)vmlal_s16((int32x4_t)acc, vshrn_n_s32((int32x4_t)x, 16), vshrn_n_s32((int32x4_t)w, 16));
 #else
-    return acc + (V32)((V32)x << 16 >> 16) * (w << 16 >> 16) + (x >> 16) * (w >> 16);
+    const V32 x0 = shifted_up<std::int32_t>(x, 16) >> 16, w0 = shifted_up<std::int32_t>(w, 16) >> 16;
+    return plus(acc, plus(times(x0, w0), times(x >> 16, w >> 16)));
 #endif
 }
 
@@ -85,19 +97,20 @@ INLINE V32 dot8(V32 acc, V32 x, V32 w) {
     return (V32)_mm512_dpbusd_epi32((__m512i)acc, (__m512i)x, (__m512i)w);
 #elif defined(__AVX512BW__)
     const __m512i pairs = _mm512_maddubs_epi16((__m512i)x, (__m512i)w);
-    return acc + (V32)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1));
+    return plus(acc, (V32)_mm512_madd_epi16(pairs, _mm512_set1_epi16(1)));
 #elif defined(__AVX2__)
     const __m256i pairs = _mm256_maddubs_epi16((__m256i)x, (__m256i)w);
-    return acc + (V32)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1));
+    return plus(acc, (V32)_mm256_madd_epi16(pairs, _mm256_set1_epi16(1)));
 #elif defined(__ARM_FEATURE_MATMUL_INT8)
     return (V32)vusdotq_s32((int32x4_t)acc, (uint8x16_t)x, (int8x16_t)w);
 #elif defined(__aarch64__)
-    const V16 pairs = ((V16)x & 255) * ((V16)w << 8 >> 8) + (V16)((V<std::uint16_t>)x >> 8) * ((V16)w >> 8);
+    const V16 w0 = shifted_up<std::int16_t>((V16)w, 8) >> 8, x1 = (V16)((V<std::uint16_t>)x >> 8);
+    const V16 pairs = plus(times((V16)x & 255, w0), times(x1, (V16)w >> 8));
     return (V32)vpadalq_s16((int32x4_t)acc, (int16x8_t)pairs);
 #else
     typedef V<std::uint32_t> U32;
     for (int byte = 0; byte < 32; byte += 8)
-        acc += (V32)((U32)x >> byte & 255) * (w << (24 - byte) >> 24);
+        acc = plus(acc, times((V32)((U32)x >> byte & 255), shifted_up<std::int32_t>(w, 24 - byte) >> 24));
     return acc;
 #endif
 }
@@ -181,12 +194,12 @@ INLINE V16 shifted_left(V16 x, V16 bits) {
 // not 0 where x, a 16-bit number, is not between low and low + span
 INLINE V16 beyond(V16 x, V16 low, V16 span) {
 #if defined(__AVX512BW__)
-    return (V16)_mm512_subs_epu16((__m512i)(x - low), (__m512i)span);
+    return (V16)_mm512_subs_epu16((__m512i)minus(x, low), (__m512i)span);
 #elif defined(__AVX2__)
-    return (V16)_mm256_subs_epu16((__m256i)(x - low), (__m256i)span);
+    return (V16)_mm256_subs_epu16((__m256i)minus(x, low), (__m256i)span);
 #else
     typedef V<std::uint16_t> U16;
-    return (V16)((U16)(x - low) > (U16)span);
+    return (V16)((U16)minus(x, low) > (U16)span);
 #endif
 }
 
