@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import platform
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from l1ad.emulate import reference
 from l1ad.emulate.native import Native
 from l1ad.emulate.native.library import code_digest
 from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
+from l1ad.events.schema import InputColumn
+from l1ad.events.units import to_codes
 from l1ad.files import cache_folder, digest, write_text
 from l1ad.fixed import Raw
 from l1ad.network import Network
@@ -23,7 +26,9 @@ CHECKED = 2_000
 """Random events of the check, after the corners; and as many, at most, of those to be emulated."""
 
 
-def emulate(network: Network, x: npt.ArrayLike, threads: int | None = None) -> Raw:
+def emulate(
+    network: Network, x: npt.ArrayLike, threads: int | None = None, units: Sequence[InputColumn] | None = None
+) -> Raw:
     """Anomaly score of each event: by the native emulator, or the reference where there is no C++ compiler.
 
     Parameters
@@ -33,6 +38,9 @@ def emulate(network: Network, x: npt.ArrayLike, threads: int | None = None) -> R
         Raw trigger integers, in the order of ``network.input.columns``.
     threads : int or None
         By default, one for each core that this process may use.
+    units : sequence of InputColumn, optional
+        Those of `l1ad.events.schema.input_columns`: `x` is then of floats, in GeV and radians, and each becomes the
+        nearest code, as `l1ad.events.units.to_codes` has it.
 
     Returns
     -------
@@ -42,15 +50,18 @@ def emulate(network: Network, x: npt.ArrayLike, threads: int | None = None) -> R
     Raises
     ------
     TypeError, ValueError
-        As `reference.emulate`.
+        As `reference.emulate` and `to_codes`.
     MismatchError
         If the native emulator fails its check, see `native_emulator`.
     """
-    raw = np.asarray(x)
-    native = native_emulator(network, raw)
-    if native is None:
-        return reference.emulate(network, raw)
-    return native.scores(raw, cores() if threads is None else threads)
+    given = np.asarray(x)
+    native = native_emulator(network, given if units is None else None)
+    if native is not None:
+        return native.scores(given, cores() if threads is None else threads, units)
+    if units is not None:
+        codes = [to_codes(values, unit, unit.name) for values, unit in zip(given.T, units, strict=True)]
+        given = np.stack(codes, axis=1)
+    return reference.emulate(network, given)
 
 
 def cores() -> int:

@@ -39,9 +39,9 @@ def seen(monkeypatch):
     """Numbers of events that the native emulator was given, in turn."""
     numbers, scores = [], Native.scores
 
-    def counted(native, x, threads=1):
+    def counted(native, x, *more):
         numbers.append(len(x))
-        return scores(native, x, threads)
+        return scores(native, x, *more)
 
     monkeypatch.setattr(Native, "scores", counted)
     return numbers

@@ -5,7 +5,7 @@ import pytest
 from native_networks import needs
 
 from l1ad.compare import random_inputs
-from l1ad.emulate import Histogram, reference
+from l1ad.emulate import Histogram, checked, emulate, reference
 from l1ad.emulate.native import Native
 from l1ad.emulate.native.library import SETS
 from l1ad.events.schema import InputColumn, input_columns, load_schema
@@ -84,6 +84,18 @@ def test_values_without_a_code_are_refused(bad, event, isa):
     values[event, 4] = bad  # an eta
     with pytest.raises(ValueError, match="eg0_eta must be"):
         Native(network_of(COLUMNS), isa).scores(values, units=COLUMNS)
+
+
+@pytest.mark.parametrize("compiler", [True, False])
+def test_emulate_takes_values(compiler, monkeypatch, require):
+    require("compiler")
+    if not compiler:
+        monkeypatch.setattr(checked, "_native", lambda _: None)
+    network = network_of(COLUMNS)
+    codes = random_inputs(network, 100)
+    values = np.stack([to_values(column, unit) for column, unit in zip(codes.T, COLUMNS, strict=True)], axis=1)
+    np.testing.assert_array_equal(emulate(network, values, units=COLUMNS), reference.emulate(network, codes))
+    np.testing.assert_array_equal(emulate(network, codes), reference.emulate(network, codes))
 
 
 def test_types_and_units_must_fit(require):
