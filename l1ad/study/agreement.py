@@ -25,7 +25,7 @@ def compare_emulators(run: Run, model: Path, network: Network) -> tuple[Agreemen
 
     require_float32(network)
     traced = keras_tracer(load_model(model), network)
-    native, score = native_emulator(network), network.score.name
+    native, fast, score = native_emulator(network), emulator(network), network.score.name
     selection = run.study.config.events.selection
     every = {"corners": iter([corners(network)])}
     every |= {
@@ -40,8 +40,7 @@ def compare_emulators(run: Run, model: Path, network: Network) -> tuple[Agreemen
             of_keras.append(agree(network, "QKeras", keras, "reference", expected, sample=sample, start=start))
             if native is not None:
                 scores = {score: native.scores(x)[:, None]}
-                name = emulator(network)
-                of_native.append(agree(network, "reference", expected, name, scores, sample=sample, start=start))
+                of_native.append(agree(network, "reference", expected, fast, scores, sample=sample, start=start))
             start += len(x)
     return tuple(merge(parts) for parts in (of_keras, of_native) if parts)
 

@@ -30,7 +30,7 @@ struct Value {
 };
 
 struct Step {
-    std::int32_t kind, lanes, windows, filters, terms, how, up_x, up_y, clamp, narrow;
+    std::int32_t kind, lanes, windows, filters, terms, how, up_x, up_y, clamp;
     std::int64_t low, high; // of what is stored, if `clamp`
     Value x, y, z, out;
     const std::int32_t *index;
@@ -269,7 +269,7 @@ template <int Q> INLINE void keep_pairs(char *arena, const Step &s, V16 (&x)[2][
 template <int J, int Q>
 INLINE void finish(char *arena, const Step &s, V32 (&acc)[J][Q], int count, int element, int first) {
     const int position = s.out.place[element];
-    if (s.narrow) { // pack, which saturates, before the rest
+    if (s.lanes == 16) { // pack, which saturates, before the rest
         V16 pairs[2][Q];
         UNROLL for (int q = 0; q < Q; q++) {
             pairs[0][q] = (V16)packed16(acc[0][q], J > 1 ? acc[J > 1][q] : V32{});

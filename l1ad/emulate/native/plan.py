@@ -218,11 +218,11 @@ class Plan:
         """Plan an operation and those that can follow it in the lanes; their names."""
         together = self._residual(operation) or [operation]
         last = together[-1]
-        step, program, limit = self._begin(operation) if len(together) == 1 else self._begin_residual(together)
+        step, program = self._begin(operation) if len(together) == 1 else self._begin_residual(together)
         program.cast(self._frac(last), last.out)
         if step.kind in FAST and program.bits > 32:
             together, last = [operation], operation
-            step, program, limit = self._begin(operation, slow=True)
+            step, program = self._begin(operation, slow=True)
             program.cast(self._frac(operation), operation.out)
         done = {each.name for each in together}
         while len(self._readers[last.name]) == 1:
@@ -230,7 +230,7 @@ class Plan:
             if not isinstance(following, Affine | Cast | Lookup):
                 break
             longer = self._follow(program, following)
-            if longer.bits > max(limit, program.bits):
+            if longer.bits > max(32, program.bits):
                 break
             program, last = longer, following
             done.add(last.name)
@@ -262,15 +262,15 @@ class Plan:
                 return []
         return found
 
-    def _begin_residual(self, found: list[Operation]) -> tuple[CStep, Program, int]:
+    def _begin_residual(self, found: list[Operation]) -> tuple[CStep, Program]:
         merge, *masks, dot = found
-        step, _, _ = self._begin(merge)
+        step, _ = self._begin(merge)
         step.kind, step.terms = RESIDUAL, -(-self._network.flows[merge.name].size // 2)
         for mask in masks:
             if isinstance(mask, Mask):
                 place = np.append(self._values[mask.by].place[mask.index], np.zeros(4, np.int32))
                 step.index, step.z = self._pointer(place), self._value(self._values[mask.by])
-        return step, self._accumulated(dot), 32
+        return step, self._accumulated(dot)
 
     def _in_pairs(self, *names: str) -> bool:
         """Whether values lie in order, and can be taken as pairs of 16-bit numbers."""
@@ -319,14 +319,14 @@ class Plan:
         flow = self._network.flows[name]
         return Program(flow.low, flow.high, where)
 
-    def _begin(self, operation: Operation, slow: bool = False) -> tuple[CStep, Program, int]:
-        """A step without its end, the program of its exact result, and the bits of lanes that it may grow to."""
+    def _begin(self, operation: Operation, slow: bool = False) -> tuple[CStep, Program]:
+        """A step without its end, and the program of its exact result."""
         where, network = f"operation {operation.name!r}", self._network
         match operation:
             case Affine(x=x) | Cast(x=x) | Lookup(x=x):
                 program = self._ranges(x, where)
                 self._unary(program, operation)
-                return CStep(kind=MAP, x=self._value(self._values[x])), program, 32
+                return CStep(kind=MAP, x=self._value(self._values[x])), program
             case Dense() | Convolution():
                 return self._sum(operation, slow)
             case Merge(how=how, x=x, y=y):
@@ -334,14 +334,14 @@ class Plan:
                 ups = self._reach_operands(program, operation)
                 step = CStep(kind=MERGE, how=HOW[how], up_x=ups[0], up_y=ups[1])
                 step.x, step.y = self._value(self._values[x]), self._value(self._values[y])
-                return step, program, 32
+                return step, program
             case Mask(x=x, by=by, index=index):
                 program = self._accumulated(operation)
                 program.reach(network.flows[by].low, network.flows[by].high)
                 place = np.append(self._values[by].place[index], np.zeros(4, np.int32))  # read in fours
                 step = CStep(kind=MASK, index=self._pointer(place))
                 step.x, step.y = self._value(self._values[x]), self._value(self._values[by])
-                return step, program, 32
+                return step, program
             case Dot():
                 return self._dot(operation, slow)
             case Input() | _:
@@ -354,7 +354,7 @@ class Plan:
         program.reach(flow.accumulator.min_raw, flow.accumulator.max_raw)
         return program
 
-    def _dot(self, operation: Dot, slow: bool) -> tuple[CStep, Program, int]:
+    def _dot(self, operation: Dot, slow: bool) -> tuple[CStep, Program]:
         network, (x, y) = self._network, (self._values[operation.x], self._values[operation.y])
         program = self._accumulated(operation)
         step = CStep(x=self._value(x), y=self._value(y))
@@ -362,7 +362,7 @@ class Plan:
         pairs &= network.input.name not in (operation.x, operation.y)  # behind its last column lies anything
         if pairs and operation.product is None and program.bits <= 32 and not slow:
             step.kind, step.terms = DOT16, int(x.place.max()) // 2 + 1
-            return step, program, 32
+            return step, program
         (a, b), where = (network.flows[name] for name in (operation.x, operation.y)), f"operation {operation.name!r}"
         products = Program(*product_range(a, b, operation.x == operation.y), where)
         if operation.product is not None:
@@ -372,9 +372,9 @@ class Plan:
             program.reach(flow.low, flow.high)
         program.bits = max(program.bits, products.bits)
         step.kind = DOT
-        return step, program, program.bits
+        return step, program
 
-    def _sum(self, operation: Dense | Convolution, slow: bool) -> tuple[CStep, Program, int]:
+    def _sum(self, operation: Dense | Convolution, slow: bool) -> tuple[CStep, Program]:
         x, sum = self._values[operation.x], Sum(operation, self._network)
         program, bias = self._accumulated(operation), sum.bias
         if operation.product is not None:
@@ -385,8 +385,7 @@ class Plan:
             terms = sum.packed(x.format, x.place, self._abilities.byte_dots)
         if terms is not None:
             step.kind = SUM8 if x.format == U8 else SUM16
-            dropped = sum.dropped()
-            if operation.product is not None and dropped is not None:
+            if dropped := operation.product and sum.dropped():
                 step.kind, step.up_x, step.up_y = TERMS16, *dropped
             index = self._dword_index(sum, x)
             used = np.asarray(terms.any(axis=(1, 2)) | isinstance(operation, Convolution))
@@ -395,7 +394,7 @@ class Plan:
             step.index = self._pointer(index[:, used])
             step.terms = int(used.sum())
             self._bias = bias + x.zero * sum.weight.sum(axis=0)
-            return step, program, 32
+            return step, program
         flow = self._network.flows[operation.x]
         program.reach(flow.low, flow.high)
         program.reach(sum.weight, sum.weight)
@@ -407,7 +406,7 @@ class Plan:
         step.index = self._pointer(np.where(sum.windows < 0, -1, x.place[sum.windows]).astype(np.int32))
         step.weights = self._pointer(fours(sum.weight))
         self._bias = bias
-        return step, program, program.bits
+        return step, program
 
     def _dword_index(self, sum: Sum, x: Value) -> Index:
         """Dword of the arena of each group of terms of each window; what lies apart is gathered first."""
@@ -439,7 +438,6 @@ class Plan:
         out = self._place(last, place)
         step.lanes = self._lanes(step, program, operation, place, out)
         start, ops = program.started() if step.kind in (SUM8, SUM16, TERMS16) else (0, list(program.ops))
-        step.narrow = step.lanes == 16 and step.kind in (SUM8, SUM16, TERMS16)
         if isinstance(operation, Dense | Convolution):  # modulo 2**32 where so wide: the sum itself is proved to fit
             bias = self._bias + start
             bias = bias if step.kind == SUM else (bias + 2**31) % 2**32 - 2**31

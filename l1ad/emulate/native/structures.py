@@ -42,7 +42,7 @@ class CStep(ctypes.Structure):
     _fields_ = (
         *(
             (name, ctypes.c_int32)
-            for name in ("kind", "lanes", "windows", "filters", "terms", "how", "up_x", "up_y", "clamp", "narrow")
+            for name in ("kind", "lanes", "windows", "filters", "terms", "how", "up_x", "up_y", "clamp")
         ),
         ("low", ctypes.c_int64),
         ("high", ctypes.c_int64),
