@@ -1,23 +1,30 @@
 """How an event file packs its chunks: each holds one slot of one column, and carries a checksum.
 
 A chunk is a Blosc buffer (bytes shuffled, then LZ4HC or Zstd), by HDF5's registered filter 32001: any HDF5 program with
-that filter reads it, h5py after ``import hdf5plugin``.  `Chunks` unpacks it past HDF5, which is faster and needs no
-plugin.  LZ4HC unpacks faster than LZ4, as it finds fewer and longer repetitions.
+that filter reads it, h5py after ``import hdf5plugin``.  `Unpacker` unpacks it past HDF5, which is faster and needs
+no plugin.  LZ4HC unpacks faster than LZ4, as it finds fewer and longer repetitions.
 
 Blosc notices little of what damage does, so that the file holds the XXH3-64 of every packed chunk.
 """
 
 from __future__ import annotations
 
+import ctypes
+import os
+from collections.abc import Sequence
+from functools import cache, cached_property
+from pathlib import Path
 from typing import Any
 
 import numpy as np
-from h5py._objects import phil  # the lock that every function of h5py takes
 from numcodecs import blosc
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
 
-__all__ = ["CHECKSUMS", "Chunks", "create", "is_packed", "put"]
+from l1ad.compiler import library
+from l1ad.errors import ToolNotFoundError
+
+__all__ = ["CHECKSUMS", "Chunks", "Unpacker", "batches", "create", "is_packed", "put"]
 
 CHECKSUMS = "checksums"
 """Dataset (chunks along the events, slots of all datasets) of the XXH3-64 of packed chunks."""
@@ -67,32 +74,145 @@ def is_packed(dataset: Any) -> bool:
 class Chunks:
     """The packed chunks of a dataset.
 
+    They are read by their place in the file: of what HDF5 needs for each, a tenth does, and threads need not wait for
+    its lock.
+
     Parameters
     ----------
     dataset : of an HDF5 file open for reading, for which `is_packed` is true
     column : of its first slot among the checksums
+
+    Attributes
+    ----------
+    name : str
+    dtype : of what is stored
+    rows : int, events of a chunk
+    column : int
     """
 
     def __init__(self, dataset: Any, column: int) -> None:
-        self._id, self._name, self._axes = dataset.id, dataset.name.strip("/"), dataset.ndim
-        self._dtype, self._rows = dataset.dtype, dataset.chunks[0]
-        self._column = column
+        self.name, self.dtype, self.rows, self.column = (
+            dataset.name.strip("/"),
+            dataset.dtype,
+            dataset.chunks[0],
+            column,
+        )
+        self._dataset = dataset
 
-    def unpack(self, number: int, slot: int, checksums: list[int]) -> NDArray[Any]:
-        """One chunk of one slot: (events,), stored type, read-only; of the last chunk, zeros after the last event.
+    @cached_property
+    def places(self) -> NDArray[np.int64]:
+        """First byte of each chunk, and how many there are, 0 if it is not there: (chunks, slots, 2)."""
+        shape = self._dataset.shape
+        places = np.zeros((-(-shape[0] // self.rows), *shape[1:], 2), np.int64)
 
-        `checksums` are those of the chunks of this number.
+        def note(chunk: Any) -> None:
+            start, *slot = chunk.chunk_offset
+            places[(start // self.rows, *slot)] = chunk.byte_offset, chunk.size
+
+        self._dataset.id.chunk_iter(note)
+        return places.reshape(len(places), -1, 2)
+
+
+class Unpacker:
+    """Some slots of datasets of one file, to be read chunk by chunk.
+
+    Parameters
+    ----------
+    fileno : descriptor of the file
+    slots : list of (Chunks, int)
+        At least one.
+    """
+
+    def __init__(self, fileno: int, slots: Sequence[tuple[Chunks, int]]) -> None:
+        self._fileno, self._slots = fileno, slots
+        self._bytes = np.array([chunks.rows * chunks.dtype.itemsize for chunks, _ in slots], np.int64)
+        ends = np.cumsum(self._bytes).tolist()
+        self._parts = [slice(end - size, end) for end, size in zip(ends, self._bytes.tolist(), strict=True)]
+
+    def unpack(self, number: int, checksums: Sequence[int]) -> list[NDArray[Any]]:
+        """Of each slot, the chunk of this number: (events,), read-only; after the last event, zeros.
+
+        Their memory is one piece: it comes back with the next call, still in the cache, while small pieces are
+        scattered.
+
+        Parameters
+        ----------
+        number : int
+        checksums : sequence of int
+            Of the chunks of this number, of all slots of all datasets.
 
         Raises
         ------
         OSError
-            If the chunk is not there or not what was written.
+            If a chunk is not there or not what was written.
         """
-        with phil:  # which h5py before 3.16 forgets here (its pull request 2764)
-            _, packed = self._id.read_direct_chunk((number * self._rows, slot)[: self._axes])
-        size = self._rows * self._dtype.itemsize
-        if xxh3_64_intdigest(packed) != checksums[self._column + slot]:
-            raise OSError(f"dataset {self._name}, slot {slot}, chunk {number}: not the checksum that was written")
-        if int.from_bytes(packed[4:8], "little") != size:  # as Blosc's header says
-            raise OSError(f"dataset {self._name}, slot {slot}, chunk {number}: must unpack to {size} bytes")
-        return np.frombuffer(blosc.decompress(packed), self._dtype)  # to name a destination takes longer
+        places = [chunks.places[number, slot] for chunks, slot in self._slots]
+        start, stored = np.array(places).T.copy()
+        ends = np.cumsum(stored)
+        packed = np.empty(ends[-1], np.uint8)
+        _read(self._fileno, start, stored, packed)
+        view = packed.data
+        for (chunks, slot), end, size, to in zip(
+            self._slots, ends.tolist(), stored.tolist(), self._bytes.tolist(), strict=True
+        ):
+            chunk = view[end - size : end]
+            if xxh3_64_intdigest(chunk) != checksums[chunks.column + slot]:
+                raise OSError(f"{_where(chunks, slot, number)}: not the checksum that was written")
+            if int.from_bytes(chunk[4:8], "little") != to:  # as Blosc's header says
+                raise OSError(f"{_where(chunks, slot, number)}: must unpack to {to} bytes")
+        room = np.empty(self._parts[-1].stop, np.uint8)
+        bad = _unpack(packed, stored, room, self._bytes)
+        if bad >= 0:
+            raise OSError(f"{_where(*self._slots[bad], number)}: must unpack, it is not what Blosc wrote")
+        room.flags.writeable = False
+        return [room[part].view(chunks.dtype) for (chunks, _), part in zip(self._slots, self._parts, strict=True)]
+
+
+def _where(chunks: Chunks, slot: int, number: int) -> str:
+    return f"dataset {chunks.name}, slot {slot}, chunk {number}"
+
+
+@cache
+def batches() -> tuple[ctypes.CDLL, int] | None:
+    """What reads and unpacks many chunks in one call, and the address of C-Blosc's function.
+
+    None where there is no compiler, or numcodecs does not show that function any more (it need not): then each chunk
+    is a call of its own.
+    """
+    try:
+        address = ctypes.cast(ctypes.CDLL(blosc.__file__).blosc_decompress_ctx, ctypes.c_void_p).value
+        compiled = library("unpack", {"unpack.cpp": Path(__file__).with_name("unpack.cpp").read_text("utf-8")})
+    except (AttributeError, OSError, RuntimeError, ToolNotFoundError):
+        return None
+    compiled.l1ad_read.argtypes = (ctypes.c_int, ctypes.c_int64, *[ctypes.c_void_p] * 3)
+    compiled.l1ad_read.restype = None
+    compiled.l1ad_unpack.argtypes = (ctypes.c_void_p, ctypes.c_int64, *[ctypes.c_void_p] * 4)
+    compiled.l1ad_unpack.restype = ctypes.c_int64
+    return compiled, address or 0
+
+
+def _read(fileno: int, start: NDArray[np.int64], size: NDArray[np.int64], to: NDArray[np.uint8]) -> None:
+    """Bytes of a file, one behind the other; what cannot be read stays as it is."""
+    if (fast := batches()) is not None:
+        fast[0].l1ad_read(fileno, len(start), start.ctypes.data, size.ctypes.data, to.ctypes.data)
+        return
+    ends = np.cumsum(size).tolist()
+    for first, length, end in zip(start.tolist(), size.tolist(), ends, strict=True):
+        read = os.pread(fileno, length, first)
+        to[end - length : end - length + len(read)] = np.frombuffer(read, np.uint8)
+
+
+def _unpack(
+    packed: NDArray[np.uint8], size: NDArray[np.int64], to: NDArray[np.uint8], unpacked: NDArray[np.int64]
+) -> int:
+    """Chunks one behind the other; the first that does not unpack to so many bytes, or -1."""
+    if (fast := batches()) is not None:
+        addresses = [array.ctypes.data for array in (packed, size, to, unpacked)]
+        return int(fast[0].l1ad_unpack(fast[1], len(size), *addresses))
+    cuts = zip(np.cumsum(size).tolist(), size.tolist(), np.cumsum(unpacked).tolist(), unpacked.tolist(), strict=True)
+    for number, (end, length, stop, count) in enumerate(cuts):
+        try:
+            blosc.decompress(packed[end - length : end], to[stop - count : stop])
+        except RuntimeError:
+            return number
+    return -1

@@ -17,7 +17,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from l1ad.events.chunks import CHECKSUMS, Chunks, create, is_packed, put
+from l1ad.events.chunks import CHECKSUMS, Chunks, Unpacker, create, is_packed, put
 from l1ad.events.schema import Schema, load_schema
 from l1ad.events.table import (
     META,
@@ -128,6 +128,7 @@ class EventFile:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise OSError(f"{damaged} ({error}); copy it again") from None
+        self._bytes = self.path.open("rb", buffering=0)
         self._data: dict[str, Any] = {}
         self._packed: dict[str, Chunks] = {}
         try:
@@ -175,7 +176,7 @@ class EventFile:
         table = self._file.get(CHECKSUMS)
         if getattr(table, "shape", None) != shape or table.dtype != np.uint64:
             raise ValueError(f"{self.path}: dataset {CHECKSUMS} must be uint64 {shape}; the file is not complete")
-        return table
+        return table[()]
 
     @property
     def content_digest(self) -> str:
@@ -213,6 +214,7 @@ class EventFile:
     def close(self) -> None:
         """Close the file; reading is over."""
         self._file.close()
+        self._bytes.close()
 
     def __len__(self) -> int:
         return self._length
@@ -288,23 +290,26 @@ class EventFile:
         return self._raw(places, quantities, start, stop)
 
     def _raw(self, places: list[Place | None], meta: list[str], start: int, stop: int) -> Iterator[Block]:
-        zeros = np.zeros(min(self._rows, max(stop - start, 0)), np.int8)
-        zeros.flags.writeable = False
         datasets = [(place[0].replace(".", "/"), place[1]) if place else None for place in places]
+        wanted = [*filter(None, datasets), *((f"meta/{name}", 0) for name in meta if name not in NAMED)]
+        packed = {place: (self._packed[place[0]], place[1]) for place in wanted if place[0] in self._packed}
+        unpacker = Unpacker(self._bytes.fileno(), list(packed.values())) if packed else None
         for a, b in self._cuts(start, stop):
-            yield self._block(datasets, meta, a, b, zeros[: b - a])  # no name for it: whoever has it may let it go
-
-    def _block(self, datasets: list[Place | None], meta: list[str], start: int, stop: int, zeros: Array) -> Block:
-        with self._readable(start, stop):
-            sums = self._sums(start, stop)
-            arrays = [self._stored(*place, start, stop, sums) if place else zeros for place in datasets]
-            quantities = {
-                n: self._array(f"meta/{n}", start, stop, np.dtype(META[n][0]), sums)
-                if n in NAMED
-                else self._stored(f"meta/{n}", 0, start, stop, sums)
-                for n in meta
-            }
-        return Block(start, stop, arrays, quantities)
+            with self._readable(a, b):
+                sums, (number, first) = self._sums(a, b), divmod(a, self._rows)
+                chunks = unpacker.unpack(number, sums[number]) if unpacker else []
+                stored = {place: chunk[first : first + b - a] for place, chunk in zip(packed, chunks, strict=True)}
+                stored |= {place: self._stored(*place, a, b, sums) for place in wanted if place not in packed}
+                stored |= {
+                    (f"meta/{n}", 0): self._array(f"meta/{n}", a, b, np.dtype(META[n][0]), sums)
+                    for n in NAMED.keys() & meta
+                }
+            zeros = np.zeros(b - a, np.int8)
+            zeros.flags.writeable = False
+            columns = [stored[place] if place else zeros for place in datasets]
+            block = [Block(a, b, columns, {n: stored[f"meta/{n}", 0] for n in meta})]
+            del chunks, stored, columns
+            yield block.pop()  # no name is left for it: whoever has it may let it go
 
     def _cuts(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         """The range in parts that lie in one chunk each."""
@@ -364,7 +369,8 @@ class EventFile:
         """Events ``start:stop``, all of one chunk, of one slot of a dataset, as stored."""
         if name in self._packed:
             number, first = divmod(start, self._rows)
-            return self._packed[name].unpack(number, slot, sums[number])[first : first + stop - start]
+            unpacker = Unpacker(self._bytes.fileno(), [(self._packed[name], slot)])
+            return unpacker.unpack(number, sums[number])[0][first : first + stop - start]
         data = self._data[name]
         return np.asarray(data[start:stop] if data.ndim == 1 else data[start:stop, slot])
 

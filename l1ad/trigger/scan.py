@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
@@ -277,6 +278,35 @@ class _Filler:
         return np.minimum(np.searchsorted(edges, pileup, "right") - 1, len(edges) - 2)
 
 
+class _Files:
+    """The files of pieces, each open from the first of its pieces to the last; threads share them."""
+
+    def __init__(self, pieces: Iterable[_Piece]) -> None:
+        self._left = Counter(piece.path for piece in pieces)
+        self._open: dict[Path, EventFile] = {}
+        self._lock = Lock()
+
+    @contextmanager
+    def of(self, piece: _Piece) -> Iterator[EventFile]:
+        """The file of a piece, which is taken once."""
+        with self._lock:
+            if piece.path not in self._open:
+                self._open[piece.path] = EventFile(piece.path)
+            file = self._open[piece.path]
+        try:
+            yield file
+        finally:
+            with self._lock:
+                self._left[piece.path] -= 1
+                if not self._left[piece.path]:
+                    self._open.pop(piece.path).close()
+
+    def close(self) -> None:
+        """Those of which pieces were left."""
+        for file in self._open.values():
+            file.close()
+
+
 def _run(filler: _Filler, pieces: list[_Piece], threads: int, advance: Callable[[int], None]) -> Histogram:
     """Let threads take pieces in turn, and add up.  Of errors, that of the first piece in order is raised."""
     todo: SimpleQueue[tuple[int, _Piece]] = SimpleQueue()
@@ -284,31 +314,28 @@ def _run(filler: _Filler, pieces: list[_Piece], threads: int, advance: Callable[
         todo.put(numbered)
     ended, lock, errors = Event(), Lock(), dict[int, Exception]()
 
-    def work() -> Histogram:
-        histogram, file = filler.empty(), None
-        with ExitStack() as stack:
-            while not ended.is_set():
-                try:
-                    number, piece = todo.get_nowait()
-                except Empty:
-                    break
-                try:
-                    if file is None or file.path != piece.path:
-                        stack.close()
-                        file = stack.enter_context(EventFile(piece.path))
+    def work(files: _Files) -> Histogram:
+        histogram = filler.empty()
+        while not ended.is_set():
+            try:
+                number, piece = todo.get_nowait()
+            except Empty:
+                break
+            try:
+                with files.of(piece) as file:
                     for done in filler.take(histogram, file, piece):
                         with lock:
                             advance(done)
                         if ended.is_set() and number > min(errors, default=-1):
                             break
-                except Exception as error:
-                    errors[number] = error
-                    ended.set()
+            except Exception as error:
+                errors[number] = error
+                ended.set()
         return histogram
 
-    with ThreadPoolExecutor(threads, "score") as pool:
+    with closing(_Files(pieces)) as files, ThreadPoolExecutor(threads, "score") as pool:
         try:
-            filled = [future.result() for future in [pool.submit(work) for _ in range(threads)]]
+            filled = [future.result() for future in [pool.submit(work, files) for _ in range(threads)]]
         finally:
             ended.set()  # if interrupted, too
     if errors:

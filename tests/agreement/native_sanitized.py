@@ -11,8 +11,9 @@ from dataclasses import replace
 import numpy as np
 from native_networks import arbitrary_network, events, random_networks, wide_input
 
+from l1ad import compiler
 from l1ad.emulate import Histogram, reference
-from l1ad.emulate.native import Native, library
+from l1ad.emulate.native import Native
 from l1ad.errors import UnsupportedError
 from l1ad.events.schema import InputColumn
 from l1ad.fixed import FixedPoint
@@ -134,7 +135,7 @@ def overrun(isa):
 def main():
     """What the first line of this file says."""
     isa = sys.argv[1]
-    library.FLAGS = (*FLAGS, *(flag for flag in library.FLAGS if not flag.startswith("-O")))
+    compiler.FLAGS = (*FLAGS, *(flag for flag in compiler.FLAGS if not flag.startswith("-O")))
     if sys.argv[2:] == ["overrun"]:
         overrun(isa)
         raise SystemExit("an overrun was not seen")

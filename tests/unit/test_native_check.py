@@ -159,10 +159,10 @@ def test_the_reference_emulates_what_needs_more_than_64_bits():
 @pytest.mark.usefixtures("stamps")
 def test_a_compiler_that_fails_is_no_reason_to_go_on(network, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(library, "FLAGS", ("-no-such-flag",))
+    monkeypatch.setattr("l1ad.compiler.FLAGS", ("-no-such-flag",))
     library.available.cache_clear()
     try:
-        with pytest.raises(RuntimeError, match=r"native emulator: C\+\+ compilation failed: .*no-such-flag"):
+        with pytest.raises(RuntimeError, match=r"library sets: C\+\+ compilation failed: .*no-such-flag"):
             emulate(network, corners(network))
         assert not [path for path in tmp_path.rglob("*") if path.suffix in (".so", ".part")]
     finally:

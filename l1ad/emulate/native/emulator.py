@@ -21,8 +21,8 @@ from l1ad.fixed import Raw
 from l1ad.network import Network
 
 Numbers = npt.NDArray[Any]
-ROOM = 8_192
-"""Bytes to spare in an arena: for its alignment, and for the vectors that end the rows of few columns."""
+DWORD = 4 * EVENTS
+"""Bytes of a dword of a block."""
 LEAST = 16_384
 """Events for which a thread is worth its start."""
 
@@ -188,9 +188,10 @@ class Native:
             list(pool.map(work, parts))
 
     def _run(self, source: Source, part: slice, scores: Raw | None, histogram: CHistogram | None) -> None:
-        size = self.plan.dwords * 4 * EVENTS
-        arena = np.zeros(size + GROUP * self.plan.c.entered * 4 * EVENTS + ROOM, np.uint8)
-        base = arena.ctypes.data + -arena.ctypes.data % 64
+        before, size = ((GROUP - 1) * self.plan.c.entered * DWORD, self.plan.dwords * DWORD)
+        room = 2 * EVENTS * (len(source.type) + 32)  # of int16, and for the vector that ends a row
+        arena = np.zeros(before + size + room + 64, np.uint8)
+        base = arena.ctypes.data + -arena.ctypes.data % 64 + before
         start = source.start + part.start * source.stride
         rows = (
             source.units is None and (source.type == source.type[0]).all() and (source.stride == source.stride[0]).all()

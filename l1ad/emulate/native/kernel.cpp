@@ -771,13 +771,16 @@ const std::int16_t *column_of(const Plan &p, const Source &from, int c, i64 even
                               std::int16_t *room, bool &good) {
     const i32 type = from.type[c], bytes = type < 0 ? -type : type;
     const char *at = from.column[c] + event * from.stride[c];
+    if (from.stride[c] == bytes)
+        for (int next = size * bytes; next < 2 * size * bytes; next += 64) // of the next blocks, into the second cache
+            __builtin_prefetch(at + next, 0, 2);
     if (bytes > 2 || from.stride[c] != bytes || count < size) {
         good &= taken(p, from, c, event, count, p.low[c], p.high[c], room);
         for (int e = count; e < size; e++)
             room[e] = room[0];
     } else if (bytes == 2) { // what does not fit an int16 is negative
         const std::int16_t *there = reinterpret_cast<const std::int16_t *>(at);
-        if (type == 2)
+        if (type == 2 && p.low[c] < 0) // which those of some admissible number could pass for
             good &= !negative(there, size);
         return there;
     } else if (type == 1) {
@@ -941,25 +944,25 @@ void run_block(const Plan &p, const Source &from, i64 event, int count, i64 even
 
 } // namespace
 
-// Scores of `events` events, to `scores` or `histogram`, or both.  arena: aligned to 64 bytes, and behind it room for
-// what enters `GROUP` blocks.  Returns the first event of the first blocks with a number that is not admissible, or -1.
-extern "C" i64 l1ad_run(const Plan *plan, const Source *from, i64 events, char *arena, char *entered, i64 *scores,
+// Scores of `events` events, to `scores` or `histogram`, or both.  arena: aligned to 64 bytes; before it, room for what
+// enters `GROUP` blocks; behind it, `room` for a block of rows.  Returns the first event of the first blocks with a
+// number that is not admissible, or -1.
+extern "C" i64 l1ad_run(const Plan *plan, const Source *from, i64 events, char *arena, char *room, i64 *scores,
                         const Histogram *histogram) {
     const Plan &p = *plan;
     const i64 bytes = i64(p.entered) * DWORD;
     i64 event = 0;
-    // columns lie far from each other: some blocks at once, so that each is read in a row
+    // Columns lie far from each other: some blocks enter at once, so that each is read in a row.  Each has an arena of
+    // its own, which begins before the last one's and lies over what that one no longer needs.
     for (; !from->rows && p.input.format == I16 && events - event >= GROUP * EVENTS; event += GROUP * EVENTS) {
-        if (!enter_columns(p, *from, event, GROUP * EVENTS, entered, bytes))
+        if (!enter_columns(p, *from, event, GROUP * EVENTS, arena, -bytes))
             return event;
-        for (int block = 0; block < GROUP; block++) {
-            std::memcpy(arena, entered + block * bytes, bytes);
-            run_block(p, *from, event + block * EVENTS, EVENTS, events, arena, scores, histogram);
-        }
+        for (int block = 0; block < GROUP; block++)
+            run_block(p, *from, event + block * EVENTS, EVENTS, events, arena - block * bytes, scores, histogram);
     }
     for (; event < events; event += EVENTS) {
         const int count = events - event < EVENTS ? int(events - event) : EVENTS;
-        if (!enter(p, *from, event, count, events, arena, entered))
+        if (!enter(p, *from, event, count, events, arena, room))
             return event;
         run_block(p, *from, event, count, events, arena, scores, histogram);
     }

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import ctypes
 import platform
-import shlex
-import subprocess
 from functools import cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
-from l1ad.compiler import find_compiler
+from l1ad import compiler
 from l1ad.emulate.native.plan import Abilities
-from l1ad.files import cache_folder, digest, replacing
+from l1ad.files import digest
 
-FLAGS = ("-O3", "-std=c++17", "-w", "-fPIC", "-shared")
 _BW = ("-mavx2", "-mfma", "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 SETS = {
     "avx512vnni": ((*_BW, "-mavx512vnni"), Abilities(byte_dots=256)),
@@ -64,7 +60,7 @@ def available() -> tuple[str, ...]:
     ToolNotFoundError, RuntimeError
         If there is no C++ compiler, or it fails.
     """
-    probe = _compiled("sets", {"sets.cpp": _PROBE}, ())
+    probe = compiler.library("sets", {"sets.cpp": _PROBE})
     said = ctypes.create_string_buffer(100)
     probe.l1ad_sets(said)
     return tuple(said.value.decode().split())
@@ -74,7 +70,7 @@ def available() -> tuple[str, ...]:
 def code_digest() -> str:
     """Identity of all that makes native scores: the kernel, its compiler, and what plans for it."""
     texts = {path.name: path.read_text("utf-8") for path in sorted(_HERE.iterdir()) if path.is_file()}
-    return digest([texts, find_compiler(), FLAGS])
+    return digest([texts, compiler.find_compiler(), compiler.FLAGS])
 
 
 def _sources() -> dict[str, str]:
@@ -84,33 +80,7 @@ def _sources() -> dict[str, str]:
 @cache
 def kernel(isa: str) -> ctypes.CDLL:
     """The kernel for an instruction set of `SETS`; raises as `available` does."""
-    library = _compiled(isa, _sources(), SETS[isa][0])
-    library.l1ad_run.restype = ctypes.c_int64
-    library.l1ad_run.argtypes = (*[ctypes.c_void_p] * 2, ctypes.c_int64, *[ctypes.c_void_p] * 4)
-    return library
-
-
-def _compiled(name: str, sources: dict[str, str], flags: tuple[str, ...]) -> ctypes.CDLL:
-    """Library of the first of `sources`, from the cache if it is there."""
-    compiler = find_compiler()
-    least: tuple[str, ...] = ("-march=x86-64",) if platform.machine() in ("x86_64", "AMD64") else ()
-    if "ziglang" in compiler:
-        least = ("-mcpu=baseline",)  # it would take all that this processor has
-    command = [*shlex.split(compiler), *FLAGS, *least, *flags]
-    path = cache_folder() / "native" / f"{name}-{digest([command, sources, platform.machine()])[:16]}.so"
-    if not path.exists():
-        with replacing(path) as aside, TemporaryDirectory() as folder:
-            for file, text in sources.items():
-                Path(folder, file).write_text(text, "utf-8")
-            first = next(iter(sources))
-            done = subprocess.run(
-                [*command, first, "-o", str(aside.resolve())],
-                cwd=folder,
-                text=True,
-                errors="replace",
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-            )
-            if done.returncode:
-                raise RuntimeError(f"native emulator: C++ compilation failed: {done.stdout[:2000]}")
-    return ctypes.CDLL(str(path))
+    compiled = compiler.library(isa, _sources(), SETS[isa][0])
+    compiled.l1ad_run.restype = ctypes.c_int64
+    compiled.l1ad_run.argtypes = (*[ctypes.c_void_p] * 2, ctypes.c_int64, *[ctypes.c_void_p] * 4)
+    return compiled
