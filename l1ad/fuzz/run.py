@@ -25,6 +25,8 @@ from l1ad.files import write_text
 from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint, Raw
 from l1ad.fuzz.networks import KINDS, random_events, random_network
 from l1ad.hardware import csim
+from l1ad.hardware.rtl.build import rtl
+from l1ad.hardware.simulate import simulate as verilate
 from l1ad.network import Network
 from l1ad.operations import Dense, Input, Lookup, Operation, reads
 from l1ad.progress import task
@@ -33,6 +35,8 @@ N_EVENTS = 2_000
 """Random events of each network, after the corners."""
 MAX_BITS = 12
 """Of a result, at most."""
+CLOCK_NS = 5.0
+"""Period that RTL is cut for."""
 FLAGS = ("-O0", *csim.FLAGS[1:])
 """The quickest to compile."""
 
@@ -75,7 +79,17 @@ def run_natively(network: Network, x: Raw, _: Path) -> Raw:
     return next((found for found in scores if not np.array_equal(found, expected)), scores[0])
 
 
-EXECUTORS: Mapping[str, Executor] = {"native": run_natively, "C simulation": simulate, "import": reread}
+def clocked(network: Network, x: Raw, _: Path) -> Raw:
+    """Scores of the Verilog, simulated clock by clock."""
+    return verilate(rtl(network, CLOCK_NS), x, 0).score
+
+
+EXECUTORS: Mapping[str, Executor] = {
+    "native": run_natively,
+    "C simulation": simulate,
+    "import": reread,
+    "RTL": clocked,
+}
 """What is compared with the reference."""
 
 

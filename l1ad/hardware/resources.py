@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
-import subprocess
 from dataclasses import dataclass
 from math import ceil
-from pathlib import Path
-from xml.etree import ElementTree
 
 import numpy as np
 
@@ -31,12 +27,16 @@ from l1ad.operations import (
 
 ESTIMATE = "estimate"
 HLS = "HLS C synthesis"
+COSIMULATION = "C/RTL co-simulation"
+LOGIC = "logic synthesis"
+PLACED = "placement"
+ROUTED = "place-and-route"
+STAGES = (ESTIMATE, HLS, COSIMULATION, LOGIC, PLACED, ROUTED)
+"""In the order of the work, from the least certain numbers to the most."""
 
 LEVEL_NS = 0.9
 """Assumed delay of one level of carry-chain adders with routing, UltraScale+ speed grade 2: a round figure, not
 calibrated against any synthesis."""
-
-_REPORT = "*_prj/solution1/syn/report/csynth.xml"
 
 METHOD = (
     "adder count: a constant multiplier costs one adder per non-zero digit of the weight's canonical signed-digit "
@@ -52,16 +52,26 @@ class Resources:
     Parameters
     ----------
     stage : str
-        `ESTIMATE` or `HLS`.
+        One of `STAGES`.
     tool : str
         What made the numbers, with version; for an estimate, its method.
     part : str
     clock_ns : float or None
         Target clock period.
     lut, ff, dsp, bram : int or None
+        Used; block RAMs of 18 kb, so that one of 36 kb counts twice.
     latency_cycles, interval_cycles : int or None
-        Of one event, and between events.
+        Of one event, and between events; the longest.
     latency_ns : float or None
+    uram : int or None
+    period_ns : float or None
+        Clock period that the stage reaches: estimated by C synthesis, target less `wns_ns` afterwards.
+    wns_ns : float or None
+        Worst negative slack of setup.
+    lut_available, ff_available, dsp_available, bram_available, uram_available : int or None
+        On the whole part.
+    date : str or None
+        When the tool made the numbers, as it wrote it.
     """
 
     stage: str
@@ -75,6 +85,19 @@ class Resources:
     latency_cycles: int | None
     interval_cycles: int | None
     latency_ns: float | None
+    uram: int | None = None
+    period_ns: float | None = None
+    wns_ns: float | None = None
+    lut_available: int | None = None
+    ff_available: int | None = None
+    dsp_available: int | None = None
+    bram_available: int | None = None
+    uram_available: int | None = None
+    date: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.stage not in STAGES:
+            raise ValueError(f"stage must be one of {STAGES}, not {self.stage!r}")
 
 
 def estimate(network: Network, target: Target) -> Resources:
@@ -174,89 +197,3 @@ def _signed_digits(weight: int) -> int:
 
 def _log2(n: int) -> int:
     return max(n - 1, 0).bit_length()
-
-
-def find_vitis() -> list[str] | None:
-    """Command that runs a project's ``build_prj.tcl``, or None if Vitis HLS is not on the PATH."""
-    if shutil.which("vitis-run"):
-        return ["vitis-run", "--mode", "hls", "--tcl", "build_prj.tcl"]
-    if shutil.which("vitis_hls"):
-        return ["vitis_hls", "-f", "build_prj.tcl"]
-    return None
-
-
-def synthesise(folder: str | Path, command: list[str]) -> Resources:
-    """Run C synthesis of a Vitis HLS project and parse its report.
-
-    Parameters
-    ----------
-    folder : path
-        Of the project.
-    command : list of str
-        From `find_vitis`.
-
-    Raises
-    ------
-    RuntimeError
-        If the tool fails or writes no report; the text names its log.
-    """
-    folder = Path(folder)
-    (folder / "build_opt.tcl").write_text(
-        "array set opt {\n reset 1\n csim 0\n synth 1\n cosim 0\n validation 0\n export 0\n vsynth 0\n fifo_opt 0\n}\n"
-    )
-    for earlier in folder.glob(_REPORT):
-        earlier.unlink()
-    log = folder / "vitis.log"
-    with log.open("w") as out:
-        code = subprocess.run(command, cwd=folder, stdout=out, stderr=subprocess.STDOUT).returncode
-    reports = sorted(folder.glob(_REPORT))
-    if code or not reports:
-        raise RuntimeError(f"{folder}: {command[0]} ended with status {code} and {len(reports)} reports; see {log}")
-    return parse_csynth(reports[-1])
-
-
-def parse_csynth(path: str | Path) -> Resources:
-    """Resources out of ``csynth.xml`` of Vivado HLS or Vitis HLS.
-
-    Raises
-    ------
-    ValueError
-        If the file is damaged or something else; the text names it.
-    """
-    try:
-        root = ElementTree.parse(path).getroot()
-    except (ElementTree.ParseError, OSError) as error:
-        raise ValueError(f"{path}: not a whole csynth report: {error}; synthesise again") from error
-    if root.tag != "profile" or root.find("AreaEstimates/Resources") is None:
-        raise ValueError(f"{path}: not a csynth report of Vivado or Vitis HLS; synthesise again")
-
-    def text(key: str) -> str | None:
-        found = root.findtext(key)
-        return found.strip() if found and found.strip() not in ("", "undef", "N/A") else None
-
-    def number(key: str) -> float | None:
-        said = text(key)
-        try:
-            return None if said is None else float(said)
-        except ValueError:
-            raise ValueError(f"{path}: {key} must be a number, not {said!r}; synthesise again") from None
-
-    def integer(*keys: str) -> int | None:
-        return next((int(value) for value in map(number, keys) if value is not None), None)
-
-    area, overall = "AreaEstimates/Resources/", "PerformanceEstimates/SummaryOfOverallLatency/"
-    clock = number("UserAssignments/TargetClockPeriod")
-    cycles = integer(overall + "Worst-caseLatency")
-    return Resources(
-        stage=HLS,
-        tool=f"{text('ReportVersion/Version') or 'unknown version'} (csynth.xml)",
-        part=text("UserAssignments/Part") or "unknown",
-        clock_ns=clock,
-        lut=integer(area + "LUT"),
-        ff=integer(area + "FF"),
-        dsp=integer(area + "DSP", area + "DSP48E"),
-        bram=integer(area + "BRAM_18K"),
-        latency_cycles=cycles,
-        interval_cycles=integer(overall + "Interval-max"),
-        latency_ns=cycles * clock if cycles is not None and clock is not None else None,
-    )

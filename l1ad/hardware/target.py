@@ -8,6 +8,34 @@ STRATEGIES = ("Latency", "Resource")
 
 
 @dataclass(frozen=True)
+class Part:
+    """What an FPGA has: look-up tables, flip-flops, DSP slices, and block RAMs of 18 kb."""
+
+    lut: int
+    ff: int
+    dsp: int
+    bram: int
+
+
+PARTS = {
+    "xcvu13p": Part(1_728_000, 3_456_000, 12_288, 5_376),
+    "xcvu9p": Part(1_182_240, 2_364_480, 6_840, 4_320),
+    "xcku15p": Part(522_720, 1_045_440, 1_968, 1_968),
+    "xc7vx690t": Part(433_200, 866_400, 3_600, 2_940),
+    "xc7a200t": Part(134_600, 269_200, 740, 730),
+}
+"""Devices of trigger boards, by the beginning of a part's name.
+
+Source: AMD DS890 (UltraScale+) and DS180 (7 series), product tables.
+"""
+
+
+def part_of(name: str) -> Part | None:
+    """What a part has, None if it is not in the table."""
+    return next((part for device, part in PARTS.items() if name.startswith(device)), None)
+
+
+@dataclass(frozen=True)
 class Target:
     """What the firmware is built for.
 

@@ -20,7 +20,8 @@ from l1ad.compare import accumulator_bits
 from l1ad.emulate import emulate as emulate_events
 from l1ad.emulate import emulator
 from l1ad.files import digest, file_digest, replacing
-from l1ad.hardware.resources import estimate, find_vitis, synthesise
+from l1ad.hardware.resources import estimate
+from l1ad.hardware.vendor.run import find_vitis, synthesise_c
 from l1ad.network import Network
 from l1ad.progress import console, task
 from l1ad.study.agreement import compare_csim, compare_emulators
@@ -318,7 +319,7 @@ def resources(run: Run) -> None:
                 note += ", and there is no estimate for a reuse factor above 1."
             if vitis:
                 console.print(f"  {' '.join(vitis)} (log: {paths.project / 'vitis.log'})")
-                rows.append(synthesise(paths.project, vitis))
+                rows.append(synthesise_c(paths.project, vitis))
                 note = "Vitis HLS was found on the PATH and run."
             documents.save(paths.resources, ResourceTable(network.digest, tuple(rows), note))
 

@@ -24,7 +24,7 @@ LAYERS = (
     {"cli"},
 )
 """From the ground up; imports point down, or stay within a package."""
-SIDEWAYS = {("convert", "models"), ("emulate", "compare"), ("hardware", "emulate")}
+SIDEWAYS = {("convert", "models"), ("emulate", "compare"), ("hardware", "compare"), ("hardware", "emulate")}
 HEAVY = {"tensorflow": {"models", "convert"}, "hls4ml": {"hardware"}, "jax": {"emulate"}, "jaxlib": set()}
 HEAVY |= {name: {"models", "convert"} for name in ("qkeras", "tf_keras", "keras", "tensorflow_model_optimization")}
 LOADS_HEAVY = (

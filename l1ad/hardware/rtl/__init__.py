@@ -1,0 +1,1 @@
+"""Register-transfer level: Verilog from a network."""
