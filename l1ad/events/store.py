@@ -128,7 +128,6 @@ class EventFile:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise OSError(f"{damaged} ({error}); copy it again") from None
-        self._bytes = self.path.open("rb", buffering=0)
         self._data: dict[str, Any] = {}
         self._packed: dict[str, Chunks] = {}
         try:
@@ -214,7 +213,6 @@ class EventFile:
     def close(self) -> None:
         """Close the file; reading is over."""
         self._file.close()
-        self._bytes.close()
 
     def __len__(self) -> int:
         return self._length
@@ -293,7 +291,7 @@ class EventFile:
         datasets = [(place[0].replace(".", "/"), place[1]) if place else None for place in places]
         wanted = [*filter(None, datasets), *((f"meta/{name}", 0) for name in meta if name not in NAMED)]
         packed = {place: (self._packed[place[0]], place[1]) for place in wanted if place[0] in self._packed}
-        unpacker = Unpacker(self._bytes.fileno(), list(packed.values())) if packed else None
+        unpacker = Unpacker(self._file.id.get_vfd_handle(), list(packed.values())) if packed else None
         for a, b in self._cuts(start, stop):
             with self._readable(a, b):
                 sums, (number, first) = self._sums(a, b), divmod(a, self._rows)
@@ -369,7 +367,7 @@ class EventFile:
         """Events ``start:stop``, all of one chunk, of one slot of a dataset, as stored."""
         if name in self._packed:
             number, first = divmod(start, self._rows)
-            unpacker = Unpacker(self._bytes.fileno(), [(self._packed[name], slot)])
+            unpacker = Unpacker(self._file.id.get_vfd_handle(), [(self._packed[name], slot)])
             return unpacker.unpack(number, sums[number])[0][first : first + stop - start]
         data = self._data[name]
         return np.asarray(data[start:stop] if data.ndim == 1 else data[start:stop, slot])
