@@ -15,7 +15,7 @@ from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
 if TYPE_CHECKING:
     from l1ad.study.artefacts import Run
 
-STEPS = ("train", "convert", "build", "emulate", "compare", "rate", "report")
+STEPS = ("train", "convert", "build", "emulate", "compare", "rate", "synth", "report")
 """Steps of a study in their order; a verb on a study takes the steps before it too, and skips what is up to date."""
 
 _HELP = {
@@ -26,7 +26,8 @@ _HELP = {
     "emulate": "scores of events: a STUDY, or NETWORK.json with --events and --out",
     "compare": "QKeras = reference = native = C simulation: a STUDY, or NETWORK.json --against a project or scores",
     "rate": "thresholds, rates and efficiencies: a STUDY, or NETWORK.json with --events and --out",
-    "report": "resources and report.html of a STUDY",
+    "synth": "RTL, simulated and synthesised: a STUDY, or NETWORK.json with --out",
+    "report": "report.html of a STUDY",
 }
 _FILE_HELP = {
     "import": "an hls4ml PROJECT (a folder) or a QKeras MODEL.h5 to an integer network",
@@ -45,8 +46,13 @@ _OPTIONS = {
     "emulate": ("--events", "--out"),
     "compare": ("--against", "--events"),
     "rate": ("--events", "--out", "--khz", "--menu", "--bunches"),
+    "synth": ("--out", "--clock-ns"),
 }
-_OPTIONAL = {("compare", "--events"), ("rate", "--khz"), ("rate", "--menu"), ("rate", "--bunches")}
+_OPTIONAL = {
+    *(("rate", option) for option in ("--khz", "--menu", "--bunches")),
+    ("compare", "--events"),
+    ("synth", "--clock-ns"),
+}
 _OPTION_HELP = {
     "--out": "where to write, when the source is no study",
     "--events": "event file to score, when the source is no study",
@@ -54,11 +60,13 @@ _OPTION_HELP = {
     "--khz": "target rates, by default 1 10 100",
     "--menu": "conventional menu of the pure rate, by default the decisions in the files, else 'conventional'",
     "--bunches": "that collide, by default 2544",
+    "--clock-ns": "period that the pipeline is cut for, by default 5",
 }
 _OPTION_KIND: dict[str, dict[str, Any]] = {
     "--khz": {"type": float, "nargs": "+", "metavar": "KHZ"},
     "--menu": {"type": str, "metavar": "NAME"},
     "--bunches": {"type": int, "metavar": "N"},
+    "--clock-ns": {"type": float, "metavar": "NS"},
 }
 """Arguments of ``add_argument``, where an option is not a path."""
 _BUILT_IN = (ValueError, TypeError, OSError, RuntimeError, ImportError)
@@ -81,6 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
             many = {"nargs": "+"} if (verb, option) == ("rate", "--events") else {}
             kind = _OPTION_KIND.get(option, {"type": Path, "metavar": "PATH"}) | many
             sub.add_argument(option, help=_OPTION_HELP[option], **kind)
+        if verb == "synth":
+            sub.add_argument(
+                "--full", action="store_true", help="thorough synthesis, of all models, and place-and-route"
+            )
+        if verb == "report":
+            sub.add_argument(
+                "--vendor", type=Path, metavar="FOLDER", help="reports of Vitis HLS and Vivado to show too"
+            )
     _file_parsers(verbs)
     _events_parser(verbs)
     chosen = parser.parse_args(arguments)
@@ -91,7 +107,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             _print(_file_lines(chosen))
         elif chosen.source.suffix == ".toml":
             _refuse_options(chosen)
-            _study(chosen.verb, chosen.source)
+            _study(chosen)
         elif chosen.verb in _OPTIONS:
             _print(_network_lines(chosen))
         else:
@@ -154,7 +170,7 @@ def _file_lines(chosen: argparse.Namespace) -> Iterable[str]:
 
 def _network_lines(chosen: argparse.Namespace) -> Iterable[str]:
     for option in _OPTIONS[chosen.verb]:
-        if getattr(chosen, option[2:]) is None and (chosen.verb, option) not in _OPTIONAL:
+        if getattr(chosen, option[2:].replace("-", "_")) is None and (chosen.verb, option) not in _OPTIONAL:
             raise ValueError(f"l1ad {chosen.verb} of a file needs {option} PATH; or give it a study, a .toml file")
     from l1ad import verbs
 
@@ -163,6 +179,8 @@ def _network_lines(chosen: argparse.Namespace) -> Iterable[str]:
             return verbs.build(chosen.source, chosen.out)
         case "emulate":
             return verbs.emulate(chosen.source, chosen.events, chosen.out)
+        case "synth":
+            return verbs.synth(chosen.source, chosen.out, chosen.clock_ns, full=chosen.full)
         case "rate":
             return verbs.rate(chosen.source, chosen.events, chosen.out, chosen.khz, chosen.menu, chosen.bunches)
         case _:
@@ -224,23 +242,25 @@ _EVENTS = {"generate": _generate, "convert": _convert, "show": _show}
 
 def _refuse_options(chosen: argparse.Namespace) -> None:
     for option in _OPTIONS.get(chosen.verb, ()):
-        if getattr(chosen, option[2:]) is not None:
+        if getattr(chosen, option[2:].replace("-", "_")) is not None:
             raise ValueError(f"{option} is for files; the study says where things are: leave it out")
 
 
-def _study(verb: str, path: Path) -> None:
+def _study(chosen: argparse.Namespace) -> None:
     from l1ad.study.config import load_study
 
-    study = load_study(path)  # says at once what is wrong with it; the rest takes seconds to import
+    study = load_study(chosen.source)  # says at once what is wrong with it; the rest takes seconds to import
     from l1ad.study import pipeline
     from l1ad.study.artefacts import start
+    from l1ad.study.hardware import synth
 
     run = start(study)
-    last = len(STEPS) if verb == "run" else STEPS.index(verb) + 1
+    last = len(STEPS) if chosen.verb == "run" else STEPS.index(chosen.verb) + 1
     for step in STEPS[:last]:
-        if step == "report":
-            pipeline.resources(run)
-        getattr(pipeline, step)(run)
+        if step == "synth":
+            synth(run, full=chosen.verb == "synth" and chosen.full, vendor=getattr(chosen, "vendor", None))
+        else:
+            getattr(pipeline, step)(run)
     if last == len(STEPS):
         _conclude(run)
 

@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 N_EVENTS = 100_000
 """Random events of a comparison, after the corners."""
+N_SIMULATED = 10_000
+"""Random events of an RTL simulation, after the corners."""
+CLOCK_NS = 5.0
+"""Period that RTL is cut for, if none is given."""
 RATES_KHZ = (1.0, 10.0, 100.0)
 """Targets of `rate`, if none are given."""
 
@@ -143,6 +147,44 @@ def _working_points(points: Iterable[WorkingPoint]) -> Iterator[str]:
     widths = [max(len(row[i]) for row in rows if i != 3 or row[2]) for i in range(len(rows[0]))]
     for row in rows:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
+
+
+def synth(source: Path, out: Path, clock_ns: float | None, *, full: bool) -> Iterator[str]:
+    """RTL of a network: written, simulated clock by clock on random events, and synthesised.
+
+    Raises
+    ------
+    MismatchError
+        If the RTL is not the network.
+    """
+    import numpy as np
+
+    from l1ad.compare import random_inputs
+    from l1ad.emulate import emulate
+    from l1ad.hardware.rtl.build import rtl
+    from l1ad.hardware.simulate import simulate
+    from l1ad.hardware.synthesis.evidence import gate_level, open_synthesis
+
+    network = Network.load(source)
+    design = rtl(network, CLOCK_NS if clock_ns is None else clock_ns)
+    yield from (f"{path}: {design.latency_cycles} clocks of {design.clock_ns:g} ns" for path in design.write(out))
+    x = random_inputs(network, N_SIMULATED)
+    expected = emulate(network, x)
+    threshold = int(np.median(expected))
+    found = simulate(design, x, threshold)
+    wrong = int((found.score != expected).sum())
+    yield f"reference = RTL ({found.tool}): {wrong} mismatches in {len(x)} events, {found.clocks} clocks"
+    rows = open_synthesis(design, full=full)
+    score, _ = gate_level(design, x, threshold, full=full)
+    wrong_gates = int((score != expected).sum())
+    yield f"reference = netlist (gate level, balanced): {wrong_gates} mismatches in {len(x)} events"
+    if wrong + wrong_gates:
+        raise MismatchError(f"{source}: hardware must give its scores, and does not; report this")
+    for row in rows:
+        counts = ((row.lut, "LUT"), (row.ff, "FF"), (row.dsp, "DSP"), (row.bram, "BRAM"))
+        said = [f"{n} {what}" for n, what in counts if n is not None]
+        said += [] if row.period_ns is None else [f"{row.period_ns:.2f} ns a clock"]
+        yield f"{row.stage}, {row.part}: {', '.join(said)}, {row.latency_ns:g} ns; {row.tool}"
 
 
 def compare(source: Path, against: Path, events: Path | None) -> Iterator[str]:

@@ -55,6 +55,9 @@ latent = 3
 [firmware]
 clock_ns = 5.0
 
+[rtl]
+events = 300
+
 [rate]
 targets_khz = [10, 2000]
 compared_khz = [10, 2000]

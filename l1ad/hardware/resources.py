@@ -3,46 +3,20 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from math import ceil
 
-import numpy as np
-
-from l1ad.errors import UnsupportedError
-from l1ad.fixed import FixedPoint, Raw
+from l1ad.hardware import estimator
 from l1ad.hardware.target import Target
 from l1ad.network import Network
-from l1ad.operations import (
-    Affine,
-    Cast,
-    Convolution,
-    Dense,
-    Dot,
-    Input,
-    Lookup,
-    Mask,
-    Merge,
-    Operation,
-    reads,
-)
 
 ESTIMATE = "estimate"
 HLS = "HLS C synthesis"
 COSIMULATION = "C/RTL co-simulation"
 LOGIC = "logic synthesis"
+TIMED = "static timing before routing"
 PLACED = "placement"
 ROUTED = "place-and-route"
-STAGES = (ESTIMATE, HLS, COSIMULATION, LOGIC, PLACED, ROUTED)
+STAGES = (ESTIMATE, HLS, COSIMULATION, LOGIC, TIMED, PLACED, ROUTED)
 """In the order of the work, from the least certain numbers to the most."""
-
-LEVEL_NS = 0.9
-"""Assumed delay of one level of carry-chain adders with routing, UltraScale+ speed grade 2: a round figure, not
-calibrated against any synthesis."""
-
-METHOD = (
-    "adder count: a constant multiplier costs one adder per non-zero digit of the weight's canonical signed-digit "
-    "form beyond the first, sums are balanced trees, an adder bit is one LUT, saturation one LUT per bit, no "
-    f"sub-expression shared; {LEVEL_NS} ns per adder level, in whole clocks; FF not estimated"
-)
 
 
 @dataclass(frozen=True)
@@ -101,99 +75,19 @@ class Resources:
 
 
 def estimate(network: Network, target: Target) -> Resources:
-    """Resources before any synthesis, by `METHOD`.
+    """Resources before any synthesis, as `l1ad.hardware.estimator` counts them.
 
     Raises
     ------
+    UnsupportedError
+        If the estimate does not cover an operation.
     ValueError
-        If the target reuses multipliers, which the count does not cover.
+        If the target reuses multipliers, which the count does not cover, or its clock is too fast for some part.
     """
     if target.reuse_factor != 1:
         raise ValueError(f"resource estimate needs reuse_factor 1, not {target.reuse_factor}; synthesise instead")
-    lut = 0
-    ready: dict[str, int] = {}
-    for operation in network.operations:
-        adder_bits, levels = _cost(operation, network)
-        lut += adder_bits
-        start = max((ready[source] for source in reads(operation)), default=0)
-        ready[operation.name] = start + levels
-    total_ns = ready[network.score.name] * LEVEL_NS
-    cycles = max(ceil(total_ns / target.clock_ns), 1)
+    found = estimator.estimate(network, target.clock_ns)
     return Resources(
-        ESTIMATE, METHOD, target.part, target.clock_ns, lut, None, 0, 0, cycles, 1, cycles * target.clock_ns
+        *(ESTIMATE, estimator.method(), target.part, target.clock_ns, found.lut, found.ff, 0, 0),
+        *(found.latency_cycles, 1, found.latency_ns),
     )
-
-
-def _cost(operation: Operation, network: Network) -> tuple[int, int]:
-    """LUT of one operation and its depth in adder levels, final cast included."""
-    flow = network.flows[operation.name]
-    accumulator = flow.accumulator.width
-    cast_luts, cast_levels = _cast_cost(operation.out, flow.accumulator, flow.size)
-    match operation:
-        case Input():
-            return 0, 0
-        case Affine(x=x, scale=scale, bias=bias):
-            luts, depth = _sum_cost(np.diag(scale), bias, network[x].out.width, accumulator)
-            return luts + cast_luts, depth + cast_levels
-        case Dense(x=x, weight=weight, bias=bias):
-            luts, depth = _sum_cost(weight, bias, network[x].out.width, accumulator)
-            return luts + cast_luts, depth + cast_levels
-        case Convolution(x=x, weight=weight, bias=bias):
-            windows = operation.windows()
-            luts, depth = _sum_cost(weight.reshape(windows.shape[1], -1), bias, network[x].out.width, accumulator)
-            return len(windows) * luts + cast_luts, depth + cast_levels
-        case Merge(how="multiply", x=x, y=y):
-            luts, depth = _multiplier(network[x].out.width, network[y].out.width)
-            return flow.size * luts + cast_luts, depth + cast_levels
-        case Merge():
-            return flow.size * accumulator + cast_luts, 1 + cast_levels
-        case Mask():
-            # each object's pT is compared with 0, then gates its elements
-            objects = len(set(operation.index.tolist()))
-            return objects * ceil(network[operation.by].out.width / 6) + flow.size * accumulator, 1
-        case Dot(x=x, y=y):
-            size = network.flows[x].size
-            luts, depth = _multiplier(network[x].out.width, network[y].out.width)
-            luts //= 1 + (x == y)  # half of a square's partial products are the other half
-            return size * luts + (size - 1) * accumulator + cast_luts, depth + _log2(size) + cast_levels
-        case Cast():
-            return cast_luts, cast_levels
-        case Lookup(x=x):
-            # a LUT holds 64 entries of one bit
-            width = network[x].out.width
-            return flow.size * operation.out.width * ceil(2**width / 64), max(ceil(width / 6), 1)
-        case _:
-            raise UnsupportedError(f"resource estimate does not cover {type(operation).__name__}")
-
-
-def _sum_cost(weight: Raw, bias: Raw, source: int, accumulator: int) -> tuple[int, int]:
-    """LUT and levels of all columns of constant multipliers and their adder trees; `source`: bits of the inputs."""
-    luts = depth = 0
-    for column, constant in zip(weight.T, bias, strict=True):
-        digits = [_signed_digits(int(w)) for w in column]
-        terms = sum(1 for d in digits if d) + bool(constant)
-        products = sum((d - 1) * (source + int(abs(w)).bit_length()) for d, w in zip(digits, column, strict=True) if d)
-        luts += products + max(terms - 1, 0) * accumulator
-        depth = max(depth, _log2(max(digits, default=1)) + _log2(terms))
-    return luts, depth
-
-
-def _multiplier(one: int, other: int) -> tuple[int, int]:
-    """LUT and levels of a multiplier of two variables, as a tree of adders."""
-    return one * other, _log2(min(one, other))
-
-
-def _cast_cost(out: FixedPoint, source: FixedPoint, size: int) -> tuple[int, int]:
-    """Rounding is an adder, saturation a multiplexer; truncation and wrap are wires."""
-    rounds = source.frac > out.frac and out.rounding != "TRN"
-    saturates = out.overflow != "WRAP" and source.width - source.frac > out.width - out.frac
-    return size * out.width * (rounds + saturates), int(rounds) + int(saturates)
-
-
-def _signed_digits(weight: int) -> int:
-    """Non-zero digits of the canonical signed-digit form."""
-    return (abs(weight) ^ (3 * abs(weight))).bit_count()
-
-
-def _log2(n: int) -> int:
-    return max(n - 1, 0).bit_length()

@@ -33,6 +33,8 @@ class ModelConfig:
         Initial one of Adam; it falls to 0 along a cosine.
     beta : float
         Weight of the KL term of the VAE's loss ``(1 - beta) * reconstruction + beta * KL``.
+    sparsity : float
+        Share of the weights of each dense layer in hardware that are pruned, the smallest by magnitude: they are 0.
     """
 
     kind: str
@@ -48,6 +50,7 @@ class ModelConfig:
     batch_size: int
     learning_rate: float
     beta: float = 0.0
+    sparsity: float = 0.0
 
     def __post_init__(self) -> None:
         if self.kind not in KINDS:
@@ -61,6 +64,8 @@ class ModelConfig:
             raise ValueError(f"model hidden must be positive layer sizes, not {self.hidden}")
         if not self.learning_rate > 0:
             raise ValueError(f"model learning_rate must be positive, not {self.learning_rate}")
+        if not 0 <= self.sparsity < 1:
+            raise ValueError(f"model sparsity must be at least 0 and below 1, not {self.sparsity}")
         for name, signed in (
             ("input", True),
             ("weight", True),

@@ -13,10 +13,12 @@ from l1ad.fixed import Raw
 from l1ad.models.architectures import Trainable, build, copy_weights
 from l1ad.models.config import ModelConfig
 from l1ad.models.keras import keras, tf
+from l1ad.models.pruning import Pruning, zero_weights
 from l1ad.models.scaling import Scaling, fit_scaling
 
 FINE_TUNING = 0.03
-"""Learning rate of the quantised model relative to its twin's: it must stay the twin's, not become another model."""
+"""Learning rate of the quantised model relative to its twin's: it must stay the twin's, not become another model.
+A pruned one keeps the twin's rate: what is left must make up for what is gone."""
 
 Progress = Callable[[str, int, int, float], None]
 """Called after each epoch with the model's label, epoch, number of epochs, and validation loss."""
@@ -33,12 +35,15 @@ class Trained:
     scaling : Scaling
     losses : dict of str to list of float
         ``float_train``, ``float_validation``, ``quantised_train``, ``quantised_validation``: one value an epoch.
+    sparsity : dict of str to float
+        `zero_weights` of the quantised model.
     """
 
     quantised: Any
     twin: Any
     scaling: Scaling
     losses: dict[str, list[float]]
+    sparsity: dict[str, float]
 
 
 def train(
@@ -69,9 +74,10 @@ def train(
     twin = build(config, columns, scaling, presence, quantised=False)
     quantised = build(config, columns, scaling, presence, quantised=True)
     losses: dict[str, list[float]] = {}
-    for label, model, epochs, rate in (
-        ("float", twin, config.float_epochs, config.learning_rate),
-        ("quantised", quantised, config.quantised_epochs, config.learning_rate * FINE_TUNING),
+    tuning = config.learning_rate * (1 if config.sparsity else FINE_TUNING)
+    for label, model, epochs, rate, sparsity in (
+        ("float", twin, config.float_epochs, config.learning_rate, 0.0),
+        ("quantised", quantised, config.quantised_epochs, tuning, config.sparsity),
     ):
         if label == "quantised":
             copy_weights(twin.training, quantised.training)
@@ -80,12 +86,13 @@ def train(
             config.batch_size,
             epochs,
             rate,
+            sparsity,
             train_events,
             validation_events,
             seed,
             lambda *a, label=label: progress(label, *a),
         )
-    return Trained(quantised.trigger, twin.trigger, scaling, losses)
+    return Trained(quantised.trigger, twin.trigger, scaling, losses, zero_weights(quantised.trigger))
 
 
 def _fit(
@@ -93,17 +100,19 @@ def _fit(
     batch_size: int,
     epochs: int,
     learning_rate: float,
+    sparsity: float,
     train_events: Raw,
     validation_events: Raw,
     seed: int,
     progress: Callable[[int, int, float], None],
 ) -> tuple[list[float], list[float]]:
-    """Adam with a cosine schedule on events held in memory; the epoch with the best validation loss is kept."""
+    """Adam with a cosine schedule on events held in memory; the best epoch by validation loss, once pruned, is kept."""
     x, validation = (tf.constant(events, tf.float32) for events in (train_events, validation_events))
     batches = max(len(train_events) // batch_size, 1)
     schedule = keras.optimizers.schedules.CosineDecay(learning_rate, epochs * batches)
     optimiser = keras.optimizers.Adam(schedule, clipnorm=1.0)
     variables = model.training.trainable_variables
+    pruning = Pruning(model.trigger, sparsity, epochs)
 
     @tf.function  # type: ignore[untyped-decorator]
     def epoch(order: Any) -> Any:
@@ -113,6 +122,7 @@ def _fit(
             with tf.GradientTape() as tape:
                 loss = model.loss(chosen)
             optimiser.apply_gradients(zip(tape.gradient(loss, variables), variables, strict=True))
+            pruning.apply()
             total += loss
         return total / tf.cast(batches, tf.float32)
 
@@ -121,14 +131,15 @@ def _fit(
     shuffle = np.random.default_rng(seed)
     curves: tuple[list[float], list[float]] = ([], [])
     best, kept = np.inf, model.training.get_weights()
-    for number in range(epochs):
+    for number in range(1, epochs + 1):
+        pruning.begin(number)
         curves[0].append(float(epoch(tf.constant(shuffle.permutation(len(train_events))))))
         curves[1].append(float(validate(validation)))
         if not np.isfinite(curves[0][-1] + curves[1][-1]):
-            raise ValueError(f"training diverged in epoch {number + 1}; lower learning_rate")
-        if curves[1][-1] < best:
+            raise ValueError(f"training diverged in epoch {number}; lower learning_rate")
+        if number >= pruning.growing_epochs and curves[1][-1] < best:
             best, kept = curves[1][-1], model.training.get_weights()
-        progress(number + 1, epochs, curves[1][-1])
+        progress(number, epochs, curves[1][-1])
     model.training.set_weights(kept)
     return curves
 

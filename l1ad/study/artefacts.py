@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from l1ad import documents
 from l1ad.compare import Agreement
 from l1ad.events.store import EventFile
 from l1ad.files import replacing
@@ -23,7 +24,7 @@ from l1ad.trigger import Comparison, Efficiency
 
 @dataclass(frozen=True)
 class Training:
-    """``training.json``: what was trained, on what, and how it went."""
+    """``training.json``: what was trained, on what, how it went, and the share of each layer's weights that are 0."""
 
     n_train: int
     n_validation: int
@@ -33,6 +34,7 @@ class Training:
     offset: tuple[int, ...]
     shift: tuple[int, ...]
     losses: dict[str, tuple[float, ...]]
+    sparsity: dict[str, float]
 
 
 @dataclass(frozen=True)
@@ -46,11 +48,49 @@ class Agreements:
 
 @dataclass(frozen=True)
 class ResourceTable:
-    """``resources.json``."""
+    """``resources.json``.
+
+    Parameters
+    ----------
+    network_digest : str
+    rows : tuple of Resources
+    note : str
+    full : bool
+        Whether all was synthesised that can be.
+    gates : Agreement or None
+        Of the reference and the netlist that was synthesised.
+    """
 
     network_digest: str
     rows: tuple[Resources, ...]
     note: str
+    full: bool
+    gates: Agreement | None
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """``simulated.json``: RTL clock by clock against the reference.
+
+    Parameters
+    ----------
+    network_digest, design_digest : str
+    agreement : Agreement
+    clock_ns : float
+        Period that the design was cut for.
+    latency_cycles : int
+        As declared, and seen for each event.
+    clocks, lost : int
+        Simulated; and events that were rightly lost to resets.
+    """
+
+    network_digest: str
+    design_digest: str
+    agreement: Agreement
+    clock_ns: float
+    latency_cycles: int
+    clocks: int
+    lost: int
 
 
 @dataclass(frozen=True)
@@ -125,6 +165,16 @@ class ModelPaths:
         return self.folder / "agreement.json"
 
     @property
+    def rtl(self) -> Path:
+        """Folder of the RTL and the firmware around it."""
+        return self.project.with_name(f"{self.project.name}-rtl")
+
+    @property
+    def simulated(self) -> Path:
+        """`Simulated`."""
+        return self.folder / "simulated.json"
+
+    @property
     def resources(self) -> Path:
         """`ResourceTable`."""
         return self.folder / "resources.json"
@@ -178,6 +228,24 @@ def start(study: Study) -> Run:
     with replacing(study.runs / "study.toml") as aside:
         shutil.copyfile(study.path, aside)
     return Run(study)
+
+
+def simulated_of(paths: ModelPaths, network: Network) -> Simulated | None:
+    """How the RTL of a network was simulated, None if it has none."""
+    if not paths.simulated.is_file():
+        return None
+    found = documents.load(Simulated, paths.simulated)
+    return found if found.network_digest == network.digest else None
+
+
+def comparisons(paths: ModelPaths, network: Network) -> tuple[Agreement, ...]:
+    """All comparisons of a model: QKeras, emulators, C simulation, and RTL and netlist if it has them."""
+    simulated, gates = simulated_of(paths, network), documents.load(ResourceTable, paths.resources).gates
+    hardware = (None if simulated is None else simulated.agreement, gates)
+    return (
+        *documents.load(Agreements, paths.agreement).agreements,
+        *(found for found in hardware if found is not None),
+    )
 
 
 def load_scores(path: Path, network: Network) -> dict[str, tuple[Raw, npt.NDArray[np.float64]]]:

@@ -93,6 +93,41 @@ class RateConfig:
 
 
 @dataclass(frozen=True)
+class RtlConfig:
+    """Register-transfer level of our own, and what it may cost.
+
+    Parameters
+    ----------
+    models : tuple of str or None
+        Those that get RTL; by default every VAE, of which hardware has the encoder only.
+    clock_ns : float
+        Period that the pipeline is cut for.
+    clocks_per_bx : int
+        Clocks of a bunch crossing: one event comes in so many.
+    events : int
+        Rate-sample events, besides corner inputs, that it is simulated on, clock by clock.
+    latency_ns : float
+        Budget: what it may take.
+    share : float
+        Budget: of the look-up tables of the part, what it may use.
+    """
+
+    models: tuple[str, ...] | None = None
+    clock_ns: float = 5.0
+    clocks_per_bx: int = 5
+    events: int = 10_000
+    latency_ns: float = 50.0
+    share: float = 0.1
+
+    def __post_init__(self) -> None:
+        for name in ("clock_ns", "clocks_per_bx", "events", "latency_ns"):
+            if not getattr(self, name) > 0:
+                raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share must be above 0 and at most 1, not {self.share}")
+
+
+@dataclass(frozen=True)
 class StudyConfig:
     """What the TOML file holds.
 
@@ -108,6 +143,7 @@ class StudyConfig:
     rate : RateConfig
     csim_events : int
         Rate-sample events, besides corner inputs, that C simulation is compared on.
+    rtl : RtlConfig
     """
 
     name: str
@@ -117,6 +153,7 @@ class StudyConfig:
     firmware: Target
     rate: RateConfig
     csim_events: int = 20_000
+    rtl: RtlConfig = RtlConfig()
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.models):
@@ -126,8 +163,17 @@ class StudyConfig:
                 raise ValueError(f"names of models must not be {name!r}, which a baseline has")
         if not self.models:
             raise ValueError("models must hold at least one table")
+        for name in self.rtl.models or ():
+            if name not in self.models:
+                raise ValueError(f"rtl models must be of {', '.join(self.models)}, not {name!r}")
         if self.csim_events < 1:
             raise ValueError(f"csim_events must be at least 1, not {self.csim_events}")
+
+    @property
+    def rtl_models(self) -> tuple[str, ...]:
+        """Models that get RTL."""
+        encoders = (name for name, model in self.models.items() if model.kind == "vae")
+        return tuple(encoders) if self.rtl.models is None else self.rtl.models
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,6 @@ import time
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import h5py
 import numpy as np
@@ -20,8 +19,6 @@ from l1ad.compare import accumulator_bits
 from l1ad.emulate import emulate as emulate_events
 from l1ad.emulate import emulator
 from l1ad.files import digest, file_digest, replacing
-from l1ad.hardware.resources import estimate
-from l1ad.hardware.vendor.run import find_vitis, synthesise_c
 from l1ad.network import Network
 from l1ad.progress import console, task
 from l1ad.study.agreement import compare_csim, compare_emulators
@@ -29,7 +26,6 @@ from l1ad.study.artefacts import (
     Agreements,
     ModelPaths,
     PerformanceTable,
-    ResourceTable,
     Run,
     SignalEfficiency,
     Training,
@@ -106,6 +102,7 @@ def _train(run: Run, name: str) -> None:
         offset=tuple(trained.scaling.offset.tolist()),
         shift=tuple(trained.scaling.shift.tolist()),
         losses={key: tuple(values) for key, values in trained.losses.items()},
+        sparsity=trained.sparsity,
     )
     documents.save(paths.training, record)
 
@@ -303,30 +300,6 @@ def _rate(run: Run, networks: dict[str, Network]) -> None:
     documents.save(run.performance, PerformanceTable(tuple(efficiencies), comparison, twins))
 
 
-def resources(run: Run) -> None:
-    """Estimate resources, and synthesise where Vitis HLS is on the PATH: ``resources.json``."""
-    config = run.study.config
-    vitis = find_vitis()
-    for paths, network in _networks(run):
-
-        def action(paths: ModelPaths = paths, network: Network = network) -> None:
-            rows = []
-            note = "Vitis HLS is not on the PATH: no synthesis was run"
-            if config.firmware.reuse_factor == 1:
-                rows.append(estimate(network, config.firmware))
-                note += ", and the numbers are estimates."
-            else:
-                note += ", and there is no estimate for a reuse factor above 1."
-            if vitis:
-                console.print(f"  {' '.join(vitis)} (log: {paths.project / 'vitis.log'})")
-                rows.append(synthesise_c(paths.project, vitis))
-                note = "Vitis HLS was found on the PATH and run."
-            documents.save(paths.resources, ResourceTable(network.digest, tuple(rows), note))
-
-        made_from: dict[str, Any] = {"network": network.digest, "target": asdict(config.firmware), "vitis": vitis}
-        run_stage(paths.folder, "resources", made_from, (paths.resources,), action)
-
-
 def report(run: Run) -> None:
     """Write ``report.html``."""
     from l1ad.study.report import write_report
@@ -344,4 +317,5 @@ def report(run: Run) -> None:
 
 
 def _report_sources(paths: ModelPaths) -> tuple[Path, ...]:
-    return (paths.training, paths.network, paths.scores, paths.agreement, paths.resources, paths.thresholds)
+    made = (paths.training, paths.network, paths.scores, paths.agreement, paths.resources, paths.thresholds)
+    return (*made, paths.simulated) if paths.simulated.is_file() else made

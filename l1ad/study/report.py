@@ -12,6 +12,7 @@ import numpy as np
 from scipy.stats import spearmanr
 
 from l1ad import __version__, documents
+from l1ad.compare import Agreement
 from l1ad.events.menu import load_menu
 from l1ad.events.store import EventFile
 from l1ad.files import write_text
@@ -22,11 +23,15 @@ from l1ad.study.artefacts import (
     PerformanceTable,
     ResourceTable,
     Run,
+    Simulated,
     Training,
+    comparisons,
     load_scores,
     scored_by,
+    simulated_of,
 )
 from l1ad.study.config import RATE_SAMPLE
+from l1ad.study.hardware import Verdict, verdict
 from l1ad.study.samples import RateSample, menu_path, rate_sample
 from l1ad.study.stages import PACKAGES
 from l1ad.study.summary import summary
@@ -43,7 +48,10 @@ class ModelSection:
     operations: list[tuple[str, str, int, str, str]]
     training: Training
     agreements: Agreements
+    compared: tuple[Agreement, ...]
+    simulated: Simulated | None
     resources: ResourceTable
+    verdicts: list[Verdict]
     thresholds: Thresholds
     efficiencies: dict[float, dict[str, str]]
     rank_correlation: float
@@ -96,6 +104,7 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
         s: roc(background, sample.weights, scores[s][0], crossing_rate_hz, simulated=simulated, groups=sample.groups)
         for s in signals
     }
+    table = documents.load(ResourceTable, paths.resources)
     mine = [e for e in performance.efficiencies if e.model == name]
     lsb = network.score.out.lsb
     raw = np.concatenate([both[0] for both in scores.values()])
@@ -118,7 +127,10 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
         ],
         training=training,
         agreements=documents.load(Agreements, paths.agreement),
-        resources=documents.load(ResourceTable, paths.resources),
+        compared=comparisons(paths, network),
+        simulated=simulated_of(paths, network),
+        resources=table,
+        verdicts=[verdict(row, run.study.config.rtl, run.study.config.firmware.part) for row in table.rows],
         thresholds=thresholds,
         efficiencies={
             p.target_hz: {e.signal: str(e.efficiency) for e in mine if e.target_hz == p.target_hz}

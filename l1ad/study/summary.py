@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from l1ad import documents
 from l1ad.network import Network
-from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run
+from l1ad.study.artefacts import PerformanceTable, ResourceTable, Run, comparisons
 from l1ad.trigger import Refused, load_thresholds
 
 TWIN_TOLERANCE = 0.01
@@ -19,10 +19,12 @@ def summary(run: Run) -> list[str]:
     for name in config.models:
         paths = run.paths(name)
         network = Network.load(paths.network)
-        found = documents.load(Agreements, paths.agreement).agreements
         lines.append(
             f"{name}: "
-            + ", ".join(f"{a.left} = {a.right} with {a.n_mismatches} mismatches in {a.n_events} events" for a in found)
+            + ", ".join(
+                f"{a.left} = {a.right} with {a.n_mismatches} mismatches in {a.n_events} events"
+                for a in comparisons(paths, network)
+            )
         )
         points = load_thresholds(paths.thresholds, network.digest).working_points
         lines.append(
@@ -45,7 +47,9 @@ def summary(run: Run) -> list[str]:
             + f"; float twin {verdict} {TWIN_TOLERANCE} (largest difference {worst:.4f})"
         )
         for row in documents.load(ResourceTable, paths.resources).rows:
-            latency = "latency not known" if row.latency_ns is None else f"{row.latency_ns:g} ns"
-            lut, dsp = ("?" if count is None else count for count in (row.lut, row.dsp))
-            lines.append(f"{name}: {lut} LUT, {dsp} DSP, {latency} on {row.part} ({row.stage})")
+            counts = [
+                f"{n} {what}" for n, what in ((row.lut, "LUT"), (row.ff, "FF"), (row.dsp, "DSP")) if n is not None
+            ]
+            said = [*counts, *([] if row.latency_ns is None else [f"{row.latency_ns:g} ns"])]
+            lines.append(f"{name}: {', '.join(said)} on {row.part} ({row.stage})")
     return lines

@@ -9,6 +9,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -22,11 +23,12 @@ from l1ad.compare import FLOAT32_BITS, corners
 from l1ad.emulate import reference
 from l1ad.emulate.native import available
 from l1ad.events.store import EventFile, inputs
-from l1ad.hardware.resources import ESTIMATE, HLS
+from l1ad.hardware.resources import ESTIMATE, HLS, LOGIC, TIMED
 from l1ad.network import Network
 from l1ad.study import pipeline, plots, report, samples
 from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores, scored_by
 from l1ad.study.config import load_study
+from l1ad.study.hardware import Verdict, synth, verdict
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Threshold, accept, load_thresholds
 from l1ad.trigger.samples import n_effective
@@ -37,7 +39,8 @@ N_CORNERS = 3 + 4 * 57
 SIZES = {"train": 1500, "rate": 1500, "A → 4ℓ": 400, "LQ → bτ": 300}
 OF_MODEL = ("train", "convert", "build", "emulate", "compare", "resources")
 EMULATOR = f"native ({available()[0]})"
-STAGES = {f"{model}: {step}" for model in MODELS for step in OF_MODEL} | {"tiny: rate", "tiny: report"}
+RTL = "small_vae: rtl"
+STAGES = {f"{model}: {step}" for model in MODELS for step in OF_MODEL} | {"tiny: rate", "tiny: report", RTL}
 
 
 def run_main(*arguments):
@@ -57,7 +60,8 @@ def done_and_skipped(output):
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory, require):
     """Folder of the finished study, and what the run said."""
-    require("compiler")
+    for tool in ("compiler", "verilator", "yosys"):
+        require(tool)
     folder = tmp_path_factory.mktemp("study")
     write_study(folder)
     with contextlib.chdir(folder):
@@ -101,6 +105,7 @@ def test_every_step_ran_once_and_left_its_files(finished):
     expected = {
         f"runs/tiny/{m}/{f}" for m in MODELS for f in (*of_model, "resources.json", "thresholds.json", "stages.json")
     }
+    expected.add("runs/tiny/small_vae/simulated.json")
     expected |= {f"runs/tiny/{f}" for f in ("study.toml", "performance.json", "report.html", "stages.json")}
     assert {name for name in made if name.startswith("runs/")} == expected
     for model in MODELS:
@@ -113,6 +118,8 @@ def test_every_step_ran_once_and_left_its_files(finished):
             "tb_data/expected_scores_raw.dat",
         ):
             assert f"{project}/{file}" in made
+    for file in ("rtl/l1ad_score.v", "rtl/l1ad_top.v", "vectors/expected.txt", "README.md"):
+        assert f"firmware/tiny/small_vae-rtl/{file}" in made
     assert not [name for name in made if ".part" in name]
     assert (folder / "runs/tiny/study.toml").read_text(encoding="utf-8") == STUDY
 
@@ -232,7 +239,12 @@ def test_the_report_says_what_a_reader_must_know(run):
     assert "Simulated zero-bias is a stand-in for data." in words
     assert "High score = anomalous" in words
     assert "estimate" in words
-    assert "Vitis HLS is not on the PATH: no synthesis was run, and the numbers are estimates." in words
+    assert "Vitis HLS is not on the PATH: no C synthesis was run." in words
+    assert "not of hls4ml's C++" in words
+    assert "No RTL was asked for: `l1ad synth --full` makes it." in words
+    assert re.search(
+        r"The RTL took \d+ clocks for every event, as declared, in \d+ simulated clocks", " ".join(words.split())
+    )
     assert "not known" in words
     assert "A → 4ℓ" in words
     for model in MODELS:
@@ -247,7 +259,7 @@ def test_the_report_says_what_a_reader_must_know(run):
 
 def test_the_summary_is_short_and_says_it_all(run, finished):
     lines = summary(run)
-    assert len(lines) <= 12
+    assert len(lines) <= 14
     assert finished[1].splitlines()[-len(lines) :] == lines
     assert lines[0] == "report: runs/tiny/report.html   firmware: firmware/tiny/"
     for model in MODELS:
@@ -256,11 +268,18 @@ def test_the_summary_is_short_and_says_it_all(run, finished):
             f"{model}: QKeras = reference with 0 mismatches in 3931 events, "
             f"reference = {EMULATOR} with 0 mismatches in 3931 events, "
             "reference = C simulation with 0 mismatches in 531 events"
+        ) + (
+            ", reference = RTL (Verilator 5.48.0) with 0 mismatches in 531 events"
+            ", reference = netlist (gate level) with 0 mismatches in 40762 events"
+            if model == "small_vae"
+            else ""
         )
         assert "[10 kHz refused: n_eff 0 < 25]" in mine[1]
         assert mine[1].endswith(" (simulated, before dead time)")
         assert "float twin " in mine[2]
-        assert re.search(r": \d+ LUT, 0 DSP, \d+ ns on xcvu13p-flga2577-2-e \(estimate\)$", mine[3])
+        assert re.search(r": \d+ LUT, \d+ FF, 0 DSP, \d+ ns on xcvu13p-flga2577-2-e \(estimate\)$", mine[3])
+    assert re.search(r": \d+ LUT, \d+ FF, 0 DSP, \d+ ns on UltraScale\+, any \(logic synthesis\)$", mine[4])
+    assert re.search(r": [\d.]+ ns on Artix-7 \(static timing before routing\)$", mine[5])
 
 
 @pytest.mark.usefixtures("copy")
@@ -277,7 +296,7 @@ def test_other_rates_leave_models_and_firmware_alone(copy):
     edit(copy / "tiny.toml", "targets_khz = [10, 2000]", "targets_khz = [1000, 2000]")
     status, output = run_main("run", "tiny.toml")
     assert status == 0
-    again = {"tiny: rate", "tiny: report"}
+    again = {"tiny: rate", "tiny: report", RTL}  # whose default thresholds are others
     assert done_and_skipped(output) == (again, STAGES - again)
     assert "1000 kHz" in (copy / "runs/tiny/report.html").read_text(encoding="utf-8")
 
@@ -361,7 +380,7 @@ def test_each_verb_takes_the_steps_before_it():
         status, output = run_main(verb, "tiny.toml")
         assert status == 0
         expected = {stage for stage in STAGES if stage.split(": ")[1] in STEPS[:number]}
-        expected |= {stage for stage in STAGES if stage.endswith("resources") and verb == "report"}
+        expected |= {stage for stage in STAGES if stage.endswith(("resources", "rtl")) and number >= len(STEPS) - 1}
         assert done_and_skipped(output) == (set(), expected)
 
 
@@ -423,14 +442,14 @@ def without_pictures(monkeypatch):
 def test_synthesis_stands_beside_the_estimate(copy, monkeypatch, tmp_path):
     fake_vitis(tmp_path, monkeypatch, (">13<", ">undef<"), ("<LUT>17171</LUT>", ""))
     run = Run(load_study("tiny.toml"))
-    pipeline.resources(run)
+    synth(run, full=False, vendor=None)
     table = documents.load(ResourceTable, run.paths("small_ae").resources)
     assert [row.stage for row in table.rows] == [ESTIMATE, HLS]
     assert (table.rows[1].lut, table.rows[1].latency_ns) == (None, None)
-    assert table.note == "Vitis HLS was found on the PATH and run."
+    assert table.note.endswith("Vitis HLS was found on the PATH and run.")
     lines = summary(run)
-    assert len(lines) <= 12
-    assert "small_ae: ? LUT, 57 DSP, latency not known on xcvu13p-flga2577-2-e (HLS C synthesis)" in lines
+    assert len(lines) <= 16
+    assert "small_ae: 4242 FF, 57 DSP on xcvu13p-flga2577-2-e (HLS C synthesis)" in lines
     without_pictures(monkeypatch)
     report.write_report(run, copy / "page.html")
     text = (copy / "page.html").read_text(encoding="utf-8")
@@ -438,14 +457,32 @@ def test_synthesis_stands_beside_the_estimate(copy, monkeypatch, tmp_path):
     assert text.count('<td class="n">not known</td>') >= 2 * 3
 
 
-def test_with_reuse_there_is_no_estimate(copy, monkeypatch):
-    run = changed(Run(load_study("tiny.toml")), "clock_ns = 5.0", "reuse_factor = 2")
-    pipeline.resources(run)
-    table = documents.load(ResourceTable, run.paths("small_ae").resources)
-    assert table.rows == ()
-    assert table.note.endswith("no synthesis was run, and there is no estimate for a reuse factor above 1.")
-    without_pictures(monkeypatch)
-    report.write_report(run, copy / "page.html")
+def test_reports_of_a_vendor_are_shown(copy, tmp_path):
+    run = Run(load_study("tiny.toml"))
+    (tmp_path / "reports").mkdir()
+    shutil.copy(ROOT / "tests/reports/csynth.xml", tmp_path / "reports")
+    status, _ = run_main("report", "tiny.toml", "--vendor", tmp_path / "reports")
+    assert status == 0
+    table = documents.load(ResourceTable, run.paths("small_vae").resources)
+    assert [row.stage for row in table.rows] == [ESTIMATE, HLS, LOGIC, TIMED]
+    assert table.rows[1].lut == 17171
+    assert HLS in (run.study.runs / "report.html").read_text(encoding="utf-8")
+    text = (tmp_path / "reports/csynth.xml").read_text()
+    (tmp_path / "reports/csynth.xml").write_text(text[: len(text) // 2])
+    done = command_line("report", "tiny.toml", "--vendor", tmp_path / "reports", cwd=copy)
+    assert done.returncode == 1
+    assert "csynth.xml" in done.stderr
+    assert run_main("report", "tiny.toml", "--vendor", tmp_path / "absent")[0] == 1
+
+
+def test_the_budget_is_judged(run):
+    config, part = run.study.config.rtl, run.study.config.firmware.part
+    row = documents.load(ResourceTable, run.paths("small_vae").resources).rows[0]
+    assert verdict(replace(row, lut=172_800, latency_ns=50.0), config, part) == Verdict(True, 0.1, True)
+    assert verdict(replace(row, lut=172_801, latency_ns=50.1), config, part).fits is False
+    assert verdict(replace(row, lut=172_801, latency_ns=50.1), config, part).latency is False
+    assert verdict(replace(row, lut=None, latency_ns=None), config, part) == Verdict(None, None, None)
+    assert verdict(row, config, "xc-unknown").share is None
 
 
 SAMPLE = ROOT / "sample"

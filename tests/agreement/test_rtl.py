@@ -1,14 +1,17 @@
 """The Verilog of networks, simulated clock by clock, equals the reference: every operation, mode and kind."""
 
+import re
+
 import numpy as np
 import pytest
 from native_networks import random_networks
 
+from l1ad.cli import main
 from l1ad.compare import corners, random_inputs
 from l1ad.emulate import reference
 from l1ad.errors import MismatchError
 from l1ad.fixed import FixedPoint
-from l1ad.fuzz.run import example
+from l1ad.fuzz.run import EXECUTORS, example
 from l1ad.hardware.rtl.build import rtl
 from l1ad.hardware.rtl.design import Design, Port
 from l1ad.hardware.simulate import lint, simulate
@@ -174,3 +177,27 @@ def test_a_large_table(require):
     network = Network((trigger, Lookup("score", "trigger", table, FixedPoint.parse("ap_int<9>"))))
     x = np.arange(-512, 512)[:, None]
     np.testing.assert_array_equal(simulate(rtl(network, 5.0), x, 0).score, table)
+
+
+def test_the_verb_writes_simulates_and_synthesises(require, tmp_path, capsys):
+    for tool in ("verilator", "compiler", "yosys"):
+        require(tool)
+    network, _ = example(11, 3)
+    network.save(tmp_path / "network.json")
+    assert main(["synth", str(tmp_path / "network.json"), "--out", str(tmp_path / "rtl"), "--clock-ns", "4"]) == 0
+    said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]  # progress
+    written, simulated, gates, logic, timing = said
+    assert re.fullmatch(rf"{tmp_path}/rtl/l1ad_score\.v: \d+ clocks of 4 ns", written)
+    assert re.fullmatch(r"reference = RTL \(Verilator [\d.]+\): 0 mismatches in \d{5} events, \d{5} clocks", simulated)
+    assert re.fullmatch(r"reference = netlist \(gate level, balanced\): 0 mismatches in \d{5} events", gates)
+    assert re.match(
+        r"logic synthesis, UltraScale\+, any: \d+ LUT, \d+ FF, 0 DSP, 0 BRAM, \d+ ns; .*osys .*, fast: ", logic
+    )
+    assert re.match(r"static timing before routing, Artix-7: [\d.]+ ns a clock, [\d.]+ ns; Artix-7 arcs", timing)
+
+
+def test_the_fuzzer_runs_it(require, tmp_path):
+    require("verilator")
+    require("compiler")
+    network, x = example(11, 4)
+    np.testing.assert_array_equal(EXECUTORS["RTL"](network, x, tmp_path), reference.emulate(network, x))

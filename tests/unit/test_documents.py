@@ -13,6 +13,7 @@ from l1ad.study.artefacts import (
     PerformanceTable,
     ResourceTable,
     SignalEfficiency,
+    Simulated,
     Training,
     TwinAuc,
 )
@@ -123,7 +124,7 @@ def test_a_missing_key_and_no_table():
 RATE = Rate(9.9e3, 1.2e3, 68.0, 70, "simulated, before dead time")
 REFUSED = Refused(3.5, 4, "add events")
 ARTEFACTS = [
-    Training(10, 2, 0, 1, 1.5, (0, -3), (1, 2), {"float_train": (0.5, 0.25), "quantised_train": ()}),
+    Training(10, 2, 0, 1, 1.5, (0, -3), (1, 2), {"float_train": (0.5, 0.25), "quantised_train": ()}, {"latent": 0.5}),
     Agreements(
         "d" * 64,
         (
@@ -133,8 +134,14 @@ ARTEFACTS = [
         {"encoder1": 17},
     ),
     ResourceTable(
-        "d" * 64, (Resources("estimate", "count", "part", 5.0, 1, None, 0, 0, 3, 1, 15.0),), "no tool: estimates"
+        "d" * 64,
+        (Resources("estimate", "count", "part", 5.0, 1, None, 0, 0, 3, 1, 15.0),),
+        "no tool: estimates",
+        False,
+        Agreement("reference", "netlist", 7, 0, 1, None),
     ),
+    ResourceTable("d" * 64, (), "nothing", True, None),
+    Simulated("d" * 64, "e" * 64, Agreement("reference", "RTL", 7, 0, 1, None), 5.0, 9, 20, 3),
     PerformanceTable(
         (SignalEfficiency("ae", 1e4, "A → 4ℓ", Efficiency(0.5, 0.4, 0.6, 100.0)),),
         Comparison(

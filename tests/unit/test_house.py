@@ -28,7 +28,7 @@ SIDEWAYS = {("convert", "models"), ("emulate", "compare"), ("hardware", "compare
 HEAVY = {"tensorflow": {"models", "convert"}, "hls4ml": {"hardware"}, "jax": {"emulate"}, "jaxlib": set()}
 HEAVY |= {name: {"models", "convert"} for name in ("qkeras", "tf_keras", "keras", "tensorflow_model_optimization")}
 LOADS_HEAVY = (
-    *(f"l1ad.models.{name}" for name in ("keras", "architectures", "training")),
+    *(f"l1ad.models.{name}" for name in ("keras", "architectures", "pruning", "training")),
     *("l1ad.convert.from_qkeras", "l1ad.convert.quantisers", "l1ad.hardware.hls"),
 )
 """Modules that load a framework: a step of a study imports them when it needs them, not before."""

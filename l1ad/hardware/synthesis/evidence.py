@@ -1,0 +1,91 @@
+"""What open tools say of a design, as rows of the resource table."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+from l1ad.fixed import Raw
+from l1ad.hardware.resources import LOGIC, TIMED, Resources
+from l1ad.hardware.rtl.design import Design
+from l1ad.hardware.synthesis.gates import balance, simulate_gates
+from l1ad.hardware.synthesis.netlist import read
+from l1ad.hardware.synthesis.timing import analyse, library
+from l1ad.hardware.synthesis.yosys import FAMILIES, synthesise
+
+EXTRAPOLATED = (
+    "latency: clocks times the period that the pipeline was cut for, extrapolated from post-route reports of other "
+    "designs on UltraScale+, not timed"
+)
+
+
+def open_synthesis(design: Design, *, full: bool) -> list[Resources]:
+    """Rows of logic synthesis for UltraScale+, and of static timing with Artix-7 delays.
+
+    Parameters
+    ----------
+    design : Design
+    full : bool
+        Whether to run all of Yosys's passes.
+
+    Raises
+    ------
+    ToolNotFoundError, RuntimeError, OSError
+        As `synthesise`.
+    """
+    found = synthesise(design, fast=not full)
+    timing = analyse(read(found.netlist, design.top), library(found.cells))
+    cycles, interval = design.latency_cycles, design.interval_cycles
+    counted = Resources(
+        stage=LOGIC,
+        tool=f"{found.tool}, {found.method}; {EXTRAPOLATED}",
+        part=f"{FAMILIES[found.family]}, any",
+        clock_ns=design.clock_ns,
+        lut=found.lut + found.lut_memory,
+        ff=found.ff,
+        dsp=found.dsp,
+        bram=found.bram,
+        latency_cycles=cycles,
+        interval_cycles=interval,
+        latency_ns=cycles * design.clock_ns,
+    )
+    timed = Resources(
+        stage=TIMED,
+        tool=f"{timing.stage}; longest path: {timing.luts} LUTs and {timing.carries} carry cells",
+        part="Artix-7",
+        clock_ns=design.clock_ns,
+        lut=None,
+        ff=None,
+        dsp=None,
+        bram=None,
+        latency_cycles=cycles,
+        interval_cycles=interval,
+        latency_ns=round(cycles * timing.period_ns, 3),
+        period_ns=timing.period_ns,
+    )
+    return [counted, timed]
+
+
+def gate_level(design: Design, x: Raw, threshold: int, *, full: bool) -> tuple[Raw, npt.NDArray[np.bool_]]:
+    """Scores and decisions of the netlist of a design, whose pipeline is shown balanced first.
+
+    Parameters
+    ----------
+    design : Design
+    x : int64 array, shape (n_events, n_columns)
+        Raw.
+    threshold : int
+        Raw.
+    full : bool
+        As for `open_synthesis`.
+
+    Raises
+    ------
+    MismatchError
+        If paths from inputs to outputs cross different numbers of registers, or not as many as declared.
+    ToolNotFoundError, RuntimeError, OSError
+        As `synthesise`.
+    """
+    netlist = read(synthesise(design, fast=not full).netlist, design.top)
+    balance(netlist, design)
+    return simulate_gates(netlist, design, x, threshold)
