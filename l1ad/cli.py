@@ -90,9 +90,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind = _OPTION_KIND.get(option, {"type": Path, "metavar": "PATH"}) | many
             sub.add_argument(option, help=_OPTION_HELP[option], **kind)
         if verb == "synth":
-            sub.add_argument(
-                "--full", action="store_true", help="thorough synthesis, of all models, and place-and-route"
-            )
+            sub.add_argument("--full", action="store_true", help="all of Yosys's passes, for all models")
         if verb == "report":
             sub.add_argument(
                 "--vendor", type=Path, metavar="FOLDER", help="reports of Vitis HLS and Vivado to show too"

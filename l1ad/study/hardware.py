@@ -47,7 +47,7 @@ def synth(run: Run, *, full: bool, vendor: Path | None) -> None:
     ----------
     run : Run
     full : bool
-        RTL and thorough synthesis for all models, and place-and-route; what was found so is kept.
+        RTL and all of Yosys's passes for all models; what was found so is kept.
     vendor : Path or None
         Folder of reports of Vitis HLS and Vivado: of the study's only RTL model, or one folder below for each model.
     """
@@ -84,14 +84,12 @@ def _vendor_folder(run: Run, name: str, vendor: Path | None) -> Path | None:
     if not vendor.is_dir():
         raise FileNotFoundError(f"--vendor must be a folder of reports, not {str(vendor)!r}: check the path")
     names = run.study.config.models
-    if not any((vendor / each).is_dir() for each in names):
-        if run.study.config.rtl_models != (name,) and len(names) > 1:
-            only = run.study.config.rtl_models
-            if len(only) != 1:
-                raise ValueError(f"--vendor {vendor}: must hold a folder for each model, one of {', '.join(names)}")
-            return None
-        return vendor
-    return vendor / name if (vendor / name).is_dir() else None
+    if any((vendor / each).is_dir() for each in names):
+        return vendor / name if (vendor / name).is_dir() else None
+    whose = tuple(names) if len(names) == 1 else run.study.config.rtl_models
+    if len(whose) != 1:
+        raise ValueError(f"--vendor {vendor}: must hold a folder for each model, one of {', '.join(names)}")
+    return vendor if whose == (name,) else None
 
 
 def _rtl(run: Run, paths: ModelPaths, network: Network) -> None:

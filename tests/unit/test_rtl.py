@@ -8,7 +8,7 @@ import pytest
 
 from l1ad import fixed
 from l1ad.emulate import reference
-from l1ad.errors import MismatchError
+from l1ad.errors import MismatchError, UnsupportedError
 from l1ad.fixed import OVERFLOW, ROUNDING, FixedPoint
 from l1ad.fuzz.run import example
 from l1ad.hardware.rtl import build
@@ -129,6 +129,14 @@ def test_every_node_stays_in_its_range():
         for node in graph.needed(last):
             values = graph.evaluate(x, node)
             assert graph.low[node] <= values.min() <= values.max() <= graph.high[node]
+
+
+def test_what_is_too_wide_is_refused_by_name():
+    graph = Graph(where="code")
+    wide = graph.column(0, -(2**40), 2**40)
+    with pytest.raises(UnsupportedError, match="RTL has 63 bits, not the more that operation 'code' needs"):
+        graph.shift(wide, -22)
+    assert graph.width(graph.shift(wide, -21)) == 63
 
 
 def test_constants_are_folded():

@@ -12,7 +12,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from l1ad.fixed import FixedPoint, Raw
+from l1ad.errors import UnsupportedError
+from l1ad.fixed import MAX_BITS, FixedPoint, Raw
 
 
 @dataclass(frozen=True, slots=True)
@@ -228,6 +229,8 @@ class Graph:
         if (read := operands(node)) and all(self.value(number) is not None for number in read):
             alone = {number: np.array([self.low[number]]) for number in read}
             return self.constant(int(_meaning(node, alone, np.empty((0, 1), np.int64))[0]))
+        if low < -(1 << MAX_BITS - 1) or high >= 1 << MAX_BITS - (low < 0):
+            raise UnsupportedError(f"RTL has {MAX_BITS} bits, not the more that operation {self.where!r} needs")
         if node not in self._known:
             self._known[node] = len(self.nodes)
             self.nodes.append(node)
