@@ -1,4 +1,4 @@
-"""Graphs of integers equal the reference; what the Verilog of them says is in tests/agreement/test_rtl.py."""
+"""Graphs of integers equal the reference; what the Verilog of them says is in tests/agreement/test_verilog.py."""
 
 from dataclasses import replace
 from itertools import pairwise, product
