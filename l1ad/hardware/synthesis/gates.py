@@ -201,7 +201,7 @@ class _Flop(NamedTuple):
 
 def _flops(netlist: Netlist) -> tuple[list[_Flop], int]:
     """Flip-flops, and how many nets there are with those inside shift registers."""
-    flops, free = [], 1 + max([1, *(net for cell in netlist.cells for net in (*cell.driven(), *cell.read()))])
+    flops, free = [], netlist.size
     for cell in netlist.cells:
         if cell.kind not in REGISTERS:
             continue
@@ -228,7 +228,7 @@ def _groups(netlist: Netlist, nowhere: int) -> list[Group]:
     groups: list[Group] = []
     for (_, kind), cells in sorted(found.items(), key=lambda item: item[0][0]):
         tables = [_table(cell) for cell in cells]
-        step = 8192 // len(tables[0])
+        step = 8192 // len(tables[0])  # a megabyte of intermediate words
         for start in range(0, len(cells), step):
             piece = cells[start : start + step]
             open_ends = {"O": (nowhere,) * 4, "CO": (nowhere,) * 4} if kind == "CARRY4" else {}
@@ -313,7 +313,7 @@ def balance(netlist: Netlist, design: Design) -> int:
         If a cell is not modelled, or depends on itself.
     """
     depth = {net: 0 for name, nets in netlist.inputs.items() if name not in STATIC for net in nets}
-    netlist.logic  # noqa: B018 - that every cell is known
+    _ = netlist.logic  # every cell is known
     for cell in netlist.sort(netlist.cells):
         found = {net: depth[net] for net in cell.read() if net in depth}
         if len(set(found.values())) > 1:

@@ -96,6 +96,13 @@ class Netlist:
         return cell.name if cell else f"net {number}"
 
     @cached_property
+    def size(self) -> int:
+        """One more than the highest net."""
+        ports = (*self.inputs.values(), *self.outputs.values())
+        pins = (nets for cell in self.cells for nets in (*cell.inputs.values(), *cell.outputs.values()))
+        return 1 + max(net for nets in ((1,), *ports, *pins) for net in nets)
+
+    @cached_property
     def driver(self) -> dict[int, Cell]:
         """The cell that drives a net."""
         return {net: cell for cell in self.cells for net in cell.driven()}

@@ -2,6 +2,8 @@
 
 Its period is that device's, an ECP5 of 2014 in 40 nm: it says whether a design can be routed at all, and ranks designs
 after routing.  The network's pins are far more than any package has, so that they hang on shift registers.
+
+Small networks are routed in a minute or less; one of 17,000 LUTs was placed, and not routed in ten minutes.
 """
 
 from __future__ import annotations
@@ -24,9 +26,14 @@ OLDEST = (0, 11)
 _OPTIONS = "--85k --package CABGA756 --speed 8 --seed 1 --lpf-allow-unconstrained --timing-allow-fail"
 _FILES = "--json netlist.json --report report.json --top l1ad_pins"
 _STEPS = {"Info: Packing IOs": "pack", "Info: Creating initial": "place", "Info: Routing..": "route"}
-_FULL = re.compile(
-    r"no BELs remaining|Unable to place|[Ff]ailed to (?:expand region|place)|Unable to find legal placement"
+_NO_ROOM = re.compile(
+    r"[Nn]o BELs remaining|Unable to (?:place|find legal placement|route)|[Ff]ailed to (?:place|route)"
 )
+_USED = re.compile(r"Info:\s+(\w+):\s*(\d+)/\s*(\d+)\s+\d+%")
+
+
+class _NoRoomError(RuntimeError):
+    """The device has fewer cells than the design needs; nextpnr would try for ever."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +97,8 @@ def place_and_route(design: Design, *, timeout_s: float = 1800.0) -> Placed:
         with progress.task(f"{design.top} on {DEVICE}", len(_STEPS)) as task:
 
             def hear(line: str) -> str | None:
+                if (used := _USED.match(line)) and int(used[2]) > int(used[3]):
+                    raise _NoRoomError(f"{used[1]}: {used[2]} of {used[3]}")
                 step = next((name for start, name in _STEPS.items() if line.startswith(start)), None)
                 if step:
                     task.advance(note=step)
@@ -104,7 +113,7 @@ def place_and_route(design: Design, *, timeout_s: float = 1800.0) -> Placed:
         except LateError:
             return Placed(DEVICE, tool.version, f"not routed within {timeout_s:g} s", None, {})
         except RuntimeError as error:
-            if not _FULL.search(str(error)):
+            if not isinstance(error, _NoRoomError) and not _NO_ROOM.search(str(error)):
                 raise
             return Placed(DEVICE, tool.version, f"does not fit: {error}", None, {})
     period, used = _report(final / "report.json")
