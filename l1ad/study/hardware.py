@@ -124,15 +124,7 @@ def _simulated(run: Run, paths: ModelPaths, network: Network) -> Simulated:
     x = csim_inputs(run, network, config.rtl.events)
     expected = emulate(network, x)
     found = simulate(design, x, limits[0])
-    name = network.score.name
-    scores = {name: found.score[:, None]}
-    agreement = agree(network, "reference", {name: expected[:, None]}, f"RTL ({found.tool})", scores).require()
-    if ((expected >= limits[0]) != found.accept).any():
-        event = int(np.argmax((expected >= limits[0]) != found.accept))
-        raise ValueError(
-            f"{design.top}: accept must be score >= {limits[0]}, not {found.accept[event]} (event {event})"
-        )
-    console.print(f"  {agreement}")
+    agreement = _agreement(network, design, f"RTL ({found.tool})", expected, limits[0], found.score, found.accept)
     few = slice(0, N_VECTORS)
     accepts = np.stack([accepted(expected[few], limit) for limit in limits], axis=1)
     write_vectors(design, network, paths.rtl / "vectors", x[few], expected[few], accepts, limits)
@@ -183,21 +175,24 @@ def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> 
 def _gates(run: Run, network: Network, design: Design, *, full: bool) -> Agreement:
     """The netlist against the reference, on corners and events of the rate sample and of chance."""
     x = np.concatenate([csim_inputs(run, network, run.study.config.rtl.events), random_inputs(network, N_GATES)])
-    expected, name = emulate(network, x), network.score.name
+    expected = emulate(network, x)
     threshold = int(np.median(expected))
     score, accept = gate_level(design, x, threshold, full=full)
-    scores = {name: score[:, None]}
-    agreement = agree(network, "reference", {name: expected[:, None]}, "netlist (gate level)", scores).require()
-    _require_accept(design, expected, threshold, accept)
-    console.print(f"  {agreement}")
-    return agreement
+    return _agreement(network, design, "netlist (gate level)", expected, threshold, score, accept)
 
 
-def _require_accept(design: Design, score: Raw, threshold: int, accept: npt.NDArray[np.bool_]) -> None:
-    wrong = accepted(score, threshold) != accept
+def _agreement(
+    network: Network, design: Design, who: str, expected: Raw, threshold: int, score: Raw, accept: npt.NDArray[np.bool_]
+) -> Agreement:
+    """Hardware against the reference, in scores and decisions; a mismatch is an error."""
+    name = network.score.name
+    agreement = agree(network, "reference", {name: expected[:, None]}, who, {name: score[:, None]}).require()
+    wrong = accepted(expected, threshold) != accept
     if wrong.any():
         event = int(np.argmax(wrong))
         raise MismatchError(f"{design.top}: accept must be score >= {threshold}, not {accept[event]}: event {event}")
+    console.print(f"  {agreement}")
+    return agreement
 
 
 @dataclass(frozen=True)
