@@ -1,4 +1,4 @@
-"""Cycle-accurate simulation of a design by Verilator: one event a clock, with bubbles and resets.
+"""Cycle-accurate simulation of a design by Verilator: event upon event, with bubbles and resets.
 
 Verilator turns the Verilog into C++, which is compiled here, file by file, with the compiler of `l1ad.compiler`:
 neither make nor Perl is needed.  The program runs in a process of its own, on files of stimuli, and what came out is
@@ -134,7 +134,7 @@ def lint(design: Design, *, timeout_s: float = 600.0) -> None:
 
 
 def simulate(design: Design, x: Raw, threshold: int, *, timeout_s: float = 3600.0) -> Simulation:
-    """Scores and decisions of a design that is given an event at every clock, with bubbles and resets in between.
+    """Scores and decisions of a design that is given events as fast as it takes them, with bubbles and resets.
 
     At a bubble ``valid_in`` is 0 and the inputs are random bits.  An event is to be lost if ``rst`` is 1 at the edge
     at which it would be taken, or at one of the next ``latency_cycles - 1``; such events are random bits besides
@@ -156,7 +156,7 @@ def simulate(design: Design, x: Raw, threshold: int, *, timeout_s: float = 3600.
         If there is no Verilator, or no C++ compiler.
     TypeError, ValueError
         If `x` or `threshold` is not what is stated above or does not fit its port, or the design has a port beyond
-        64 bits or does not take an event a clock.
+        64 bits.
     MismatchError
         If ``valid_out`` is not 1 exactly `Design.latency_cycles` clocks after each event that is not lost, or
         ``accept`` is 1 without it; the text names clock and event.
@@ -172,7 +172,7 @@ def simulate(design: Design, x: Raw, threshold: int, *, timeout_s: float = 3600.
         tools = _Tools(design.top, Path(folder), verilator.root, program.with_suffix(".log"), deadline)
         for start in range(0, len(x), BLOCK):
             part, chance = x[start : start + BLOCK], np.random.default_rng(start)
-            schedule = _schedule(len(part), design.latency_cycles, chance)
+            schedule = _schedule(len(part), design, chance)
             _inputs(schedule, part, threshold, chance).tofile(Path(folder, "given"))
             tools.run(f"simulation from event {start}", [str(program), "given", "made", str(start + 1)])
             score, accept = _judge(design, schedule, np.fromfile(Path(folder, "made"), np.int64).reshape(-1, 3), start)
@@ -192,9 +192,9 @@ def _validate(design: Design, x: Raw, threshold: int) -> None:
     for port in (*design.inputs, design.score):
         if not 1 <= port.width <= 63 + port.signed:
             raise ValueError(f"{top}: port {port.name!r} must be of 1 to {63 + port.signed} bits, not {port.width}")
-    if design.interval_cycles != 1 or design.latency_cycles < 1:
+    if min(design.interval_cycles, design.latency_cycles) < 1:
         timing = f"{design.interval_cycles} and {design.latency_cycles}"
-        raise ValueError(f"{top}: interval must be 1 clock and latency at least 1, not {timing}")
+        raise ValueError(f"{top}: interval and latency must be at least 1 clock, not {timing}")
     if x.dtype != np.int64:
         raise TypeError(f"{top}: raw inputs must be int64, not {x.dtype}")
     if x.ndim != 2 or x.shape[1] != len(design.inputs) or not len(x):
@@ -221,9 +221,10 @@ class _Schedule:
     taken: Raw
 
 
-def _schedule(n_events: int, latency: int, chance: np.random.Generator) -> _Schedule:
+def _schedule(n_events: int, design: Design, chance: np.random.Generator) -> _Schedule:
     """A reset, an event on its own, a few more and a reset among them; then runs, pauses and resets by chance."""
-    clocks = 2 * n_events + 20 * (latency + 4)
+    latency, interval = design.latency_cycles, design.interval_cycles
+    clocks = 2 * n_events * interval + 20 * (latency + 4)
     second = 2 * latency + 5
     while True:
         runs = clocks // (latency + 4)
@@ -235,6 +236,7 @@ def _schedule(n_events: int, latency: int, chance: np.random.Generator) -> _Sche
         rst[1:] |= rst[:-1] & (chance.random(clocks - 1) < 0.5)
         valid[: second + latency + 8] = True
         valid[[0, 1, *range(3, second)]] = False
+        valid = _apart(valid, interval)
         rst[: second + latency + 8] = False
         rst[[0, 1, second + latency]] = True
         # a reset at the edge that takes an event, or at one of the next latency - 1
@@ -245,6 +247,17 @@ def _schedule(n_events: int, latency: int, chance: np.random.Generator) -> _Sche
         clocks *= 2
     used, rest = taken[-1] + 1, np.zeros(2 * latency + 2, bool)
     return _Schedule(np.concatenate([rst[:used], rest]), np.concatenate([valid[:used], rest]), taken)
+
+
+def _apart(valid: BoolArray, interval: int) -> BoolArray:
+    """Without the events that come too soon after the one before."""
+    if interval == 1:
+        return valid
+    kept, free = np.zeros_like(valid), 0
+    for clock in np.flatnonzero(valid).tolist():
+        if clock >= free:
+            kept[clock], free = True, clock + interval
+    return kept
 
 
 def _inputs(schedule: _Schedule, x: Raw, threshold: int, chance: np.random.Generator) -> Raw:

@@ -104,6 +104,8 @@ class RtlConfig:
         Period that the pipeline is cut for.
     clocks_per_bx : int
         Clocks of a bunch crossing: one event comes in so many.
+    interval_cycles : int
+        Of these, over how many the logic of weighted sums is used again: fewer look-up tables, and a longer latency.
     events : int
         Rate-sample events, besides corner inputs, that it is simulated on, clock by clock.
     latency_ns : float
@@ -115,6 +117,7 @@ class RtlConfig:
     models: tuple[str, ...] | None = None
     clock_ns: float = 5.0
     clocks_per_bx: int = 5
+    interval_cycles: int = 1
     events: int = 10_000
     latency_ns: float = 50.0
     share: float = 0.1

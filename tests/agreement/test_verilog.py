@@ -1,6 +1,7 @@
 """The Verilog of networks, simulated clock by clock, equals the reference: every operation, mode and kind."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -23,9 +24,9 @@ TOGETHER = 60
 N_EVENTS = 60
 
 
-def bundle(networks, clock_ns):
+def bundle(networks, clock_ns, interval):
     """One design of many: the first column says which network an event is for, the others are that network's."""
-    designs = [rtl(network, clock_ns, f"core{i}") for i, network in enumerate(networks)]
+    designs = [rtl(network, clock_ns, f"core{i}", interval=interval) for i, network in enumerate(networks)]
     inputs = [[Port(f"x{i}", port.width, port.signed) for i, port in enumerate(design.inputs)] for design in designs]
     width = max(port.width for ports in inputs for port in ports)
     columns = [Port(f"x{i}", width, True) for i in range(max(map(len, inputs)))]
@@ -68,12 +69,12 @@ endmodule
 """
     files = {"bundle.v": text} | {name: each for design in designs for name, each in design.files.items()}
     ports = (Port("which_in", 16, False), *columns)
-    return Design("bundle", "", ports, score, clock_ns, latency, 1, files)
+    return Design("bundle", "", ports, score, clock_ns, latency, interval, files)
 
 
-def together(networks, clock_ns, rng):
+def together(networks, clock_ns, interval, rng):
     """Events of all networks in any order, their scores by the design, and those of the reference."""
-    design = bundle(networks, clock_ns)
+    design = bundle(networks, clock_ns, interval)
     rows, expected = [], []
     for i, network in enumerate(networks):
         x = np.concatenate([rng.permutation(corners(network))[:N_EVENTS], random_inputs(network, N_EVENTS)[-N_EVENTS:]])
@@ -89,8 +90,8 @@ def together(networks, clock_ns, rng):
     return x[:, 0], found.score, scores
 
 
-def require_equal(names, networks, clock_ns, rng):
-    which, found, expected = together(networks, clock_ns, rng)
+def require_equal(names, networks, clock_ns, rng, interval=1):
+    which, found, expected = together(networks, clock_ns, interval, rng)
     wrong = {names[i] for i in which[found != expected]}
     assert not wrong, f"RTL differs from the reference in {sorted(wrong)}"
 
@@ -114,6 +115,17 @@ def test_random_networks_at_several_clocks(require, rng):
         require_equal([str(n) for n in chosen], [example(11, n)[0] for n in chosen], clock_ns, rng)
 
 
+@pytest.mark.parametrize(("interval", "clock_ns"), [(2, 5.0), (5, 3.0), (9, 2.5)])
+def test_logic_that_is_used_again(interval, clock_ns, require, rng):
+    require("verilator")
+    require("compiler")
+    kinds = NAMED[interval :: 4 * interval]
+    chosen = range(20 * interval, 20 * interval + 12)
+    names = [*(name for name, _ in kinds), *map(str, chosen)]
+    networks = [*(network for _, network in kinds), *(example(11, n)[0] for n in chosen)]
+    require_equal(names, networks, clock_ns, rng, interval)
+
+
 def encoder(rng):
     """Of the shape that triggers have, scaled inputs and rounding to even included, smaller."""
     n, hidden, code = 24, 12, 4
@@ -135,11 +147,12 @@ def encoder(rng):
     return Network((trigger, inputs, *layers, score))
 
 
-def test_a_trigger_model_on_many_events(require, rng):
+@pytest.mark.parametrize("interval", [1, 5])
+def test_a_trigger_model_on_many_events(interval, require, rng):
     require("verilator")
     require("compiler")
     network = encoder(rng)
-    design = rtl(network, 3.0)
+    design = rtl(network, 3.0, interval=interval)
     lint(design)
     x = random_inputs(network, 100_000)
     expected = reference.emulate(network, x)
@@ -150,6 +163,15 @@ def test_a_trigger_model_on_many_events(require, rng):
     assert found.clocks > len(x)
     assert found.resets
     assert found.lost
+
+
+@pytest.mark.parametrize("interval", [1, 3])
+def test_columns_may_be_called_as_what_is_inside(interval, require, rng):
+    require("verilator")
+    network = encoder(rng)
+    called = ("valid", "result", "x", "x_d1", "x__d1", "x_all", "hidden_0", "hidden_t100", "code_b0", "Score")
+    trigger = replace(network.input, columns=(*called, *network.input.columns[len(called) :]))
+    lint(rtl(Network((trigger, *network.operations[1:])), 2.5, interval=interval))
 
 
 def test_what_is_altered_is_seen(require, rng):

@@ -15,9 +15,9 @@ from l1ad.hardware.rtl import build
 from l1ad.hardware.rtl.adders import digits, sums, total
 from l1ad.hardware.rtl.adders import product as multiplied
 from l1ad.hardware.rtl.build import rtl
-from l1ad.hardware.rtl.graph import Choose, Column, Constant, Graph, Shift, Sum, operands
+from l1ad.hardware.rtl.graph import Accumulate, Choose, Column, Constant, Digits, Graph, Shift, Sum, operands
 from l1ad.hardware.rtl.lower import cast, lower
-from l1ad.hardware.rtl.pipeline import REGISTER_NS, cut, delay_ns, overlap
+from l1ad.hardware.rtl.pipeline import REGISTER_NS, cut, delay_ns, overlap, registers
 from l1ad.hardware.rtl.verilog import RESERVED, identifiers
 from l1ad.network import Network
 from l1ad.operations import Dense, Dot, Input
@@ -115,17 +115,19 @@ def test_casts_are_those_of_fixed(rounding, overflow):
         assert graph.low[number] <= expected.min() <= expected.max() <= graph.high[number]
 
 
-def test_random_networks_are_the_reference():
-    for number in range(300):
+@pytest.mark.parametrize(("interval", "first"), [(1, 0), (2, 300), (3, 400), (7, 500)])
+def test_random_networks_are_the_reference(interval, first):
+    for number in range(first, first + (300 if interval == 1 else 100)):
         network, x = example(7, number)
-        graph, last = lower(network)
+        graph, last = lower(network, interval)
         np.testing.assert_array_equal(graph.evaluate(x, last), reference.emulate(network, x), err_msg=str(number))
 
 
-def test_every_node_stays_in_its_range():
+@pytest.mark.parametrize("interval", [1, 3])
+def test_every_node_stays_in_its_range(interval):
     for number in range(40):
         network, x = example(8, number)
-        graph, last = lower(network)
+        graph, last = lower(network, interval)
         for node in graph.needed(last):
             values = graph.evaluate(x, node)
             assert graph.low[node] <= values.min() <= values.max() <= graph.high[node]
@@ -154,19 +156,23 @@ def test_constants_are_folded():
     assert all(isinstance(node, Column | Constant) for node in graph.nodes)
 
 
+@pytest.mark.parametrize("interval", [1, 4])
 @pytest.mark.parametrize("clock_ns", [1.8, 2.5, 5.0, 25.0])
-def test_nothing_is_read_before_it_is_there(rng, clock_ns):
-    graph, last = lower(encoder(rng))
+def test_nothing_is_read_before_it_is_there(rng, clock_ns, interval):
+    graph, last = lower(encoder(rng), interval)
     pipeline = cut(graph, last, clock_ns)
     ready = {}
     for number, stage in pipeline.stage.items():
         node = graph.nodes[number]
+        serial = isinstance(node, Digits | Accumulate)
+        stage -= registers(node) if serial else 0
         read = [o for o in operands(node) if graph.value(o) is None]
         assert all(pipeline.stage[o] <= stage for o in read)
         assert stage >= 1 or isinstance(node, Column | Constant), "inputs come from registers"
         start = max((ready[o] for o in read if pipeline.stage[o] == stage), default=0.0)
         ready[number] = start + delay_ns(graph, number)
         assert ready[number] <= clock_ns - REGISTER_NS + 1e-9
+        ready[number] *= not serial  # those end in registers
     assert pipeline.latency_cycles > pipeline.stage[last]
 
 
@@ -179,6 +185,31 @@ def test_a_faster_clock_takes_more_clocks_and_may_be_too_fast(rng):
         ValueError, match=r"clock_ns must be at least 1\.\d+ for code_t\d+, not 0\.5; take a slower clock"
     ):
         cut(graph, last, 0.5)
+
+
+def test_digits_are_accumulated_to_what_they_are_of():
+    graph, x = Graph(), np.arange(-37, 30)[:, None]
+    for bits, count in ((1, 7), (2, 4), (3, 3), (7, 1)):
+        made = graph.accumulate(graph.digits(graph.column(0, -37, 29), bits, count), bits, count, -64)
+        np.testing.assert_array_equal(graph.evaluate(x, made), x[:, 0], err_msg=f"{count} of {bits} bits")
+    assert graph.value(graph.accumulate(graph.constant(2), 2, 3, 5)) == 2 * (16 + 4 + 1) + 5
+
+
+def test_logic_that_is_used_again_is_smaller_and_later(rng):
+    network = encoder(rng, 20, 10)
+    bits, cycles = [], []
+    for interval in (1, 2, 4):
+        graph, last = lower(network, interval)
+        bits.append(sum(overlap(graph, graph.nodes[n], n) for n in added(graph, last)))
+        cycles.append(cut(graph, last, 5.0).latency_cycles)
+        design = rtl(network, 5.0, interval=interval)
+        assert (design.interval_cycles, design.latency_cycles) == (interval, cycles[-1])
+    assert bits[0] > 1.3 * bits[1] > 1.3 * bits[2]
+    assert cycles == sorted(cycles)
+    graph, last = lower(encoder(rng, 6, 1), 2)
+    assert not any(isinstance(graph.nodes[n], Digits) for n in graph.needed(last)), "nothing to be saved"
+    with pytest.raises(ValueError, match="interval must be at least a clock, not 0"):
+        rtl(network, 5.0, interval=0)
 
 
 def test_what_does_not_overlap_is_no_adder():
@@ -221,7 +252,7 @@ def test_a_graph_that_is_not_the_network_is_refused(rng, monkeypatch):
     network = encoder(rng)
     layer = network.operations[1]
     other = Network((network.operations[0], replace(layer, bias=layer.bias ^ 1), network.operations[2]))
-    monkeypatch.setattr(build, "lower", lambda _: lower(other))
+    monkeypatch.setattr(build, "lower", lambda _, interval: lower(other, interval))
     with pytest.raises(MismatchError, match=r"RTL of [0-9a-f]{12}: event \d+ scores \d+, not \d+"):
         rtl(network, 5.0)
 

@@ -18,8 +18,8 @@ CHECKED = 2_000
 """Events on which the graph must be the reference before it is written."""
 
 
-def rtl(network: Network, clock_ns: float, top: str = "l1ad_score") -> Design:
-    """A pipelined module of a network, one event a clock.
+def rtl(network: Network, clock_ns: float, top: str = "l1ad_score", *, interval: int = 1) -> Design:
+    """A pipelined module of a network.
 
     Parameters
     ----------
@@ -28,17 +28,22 @@ def rtl(network: Network, clock_ns: float, top: str = "l1ad_score") -> Design:
         Period that it is cut for.
     top : str
         Name of the module.
+    interval : int
+        Clocks from an event to the next.  With more than one, logic of weighted sums is used in each of them for some
+        of the bits: it is smaller, and later.
 
     Raises
     ------
     ValueError
-        If the clock is too fast for some node.
+        If the clock is too fast for some node, or the interval less than a clock.
     UnsupportedError
         If an operation has no RTL.
     MismatchError
         If the graph is not the network: a fault of l1ad.
     """
-    graph, last = lower(network)
+    if interval < 1:
+        raise ValueError(f"interval must be at least a clock, not {interval}; 1 takes an event at each")
+    graph, last = lower(network, interval)
     x = random_inputs(network, CHECKED)
     made, expected = graph.evaluate(x, last), reference.emulate(network, x)
     if (made != expected).any():
@@ -50,6 +55,8 @@ def rtl(network: Network, clock_ns: float, top: str = "l1ad_score") -> Design:
     inputs = [Port(name, bits(low, high), low < 0) for name, (low, high) in zip(columns, ends, strict=True)]
     kind = network.score.out
     score = Port("score", kind.width, kind.signed)
-    title = f"Network {network.digest}: {pipeline.latency_cycles} clocks of {clock_ns:g} ns, one event a clock"
+    title = f"Network {network.digest}: {pipeline.latency_cycles} clocks of {clock_ns:g} ns, one event in {interval}"
     text = write(graph, pipeline, last, inputs, score, top, title)
-    return Design(top, network.digest, tuple(inputs), score, clock_ns, pipeline.latency_cycles, 1, {f"{top}.v": text})
+    return Design(
+        top, network.digest, tuple(inputs), score, clock_ns, pipeline.latency_cycles, interval, {f"{top}.v": text}
+    )

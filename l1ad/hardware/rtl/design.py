@@ -30,7 +30,7 @@ class Port:
 
 @dataclass(frozen=True)
 class Design:
-    """A pipelined module that scores one event a clock.
+    """A pipelined module that scores one event in so many clocks.
 
     Its ports: ``clk``; ``rst`` (synchronous, active high: forgets which events are on the way); ``valid_in``;
     ``threshold`` (as wide and as signed as the score); one for each of `inputs`; ``valid_out``, ``score``, ``accept``
@@ -54,7 +54,7 @@ class Design:
         Period that the pipeline was cut for; no tool has confirmed it.
     latency_cycles : int
     interval_cycles : int
-        Clocks from an event to the next: 1.
+        Clocks from an event to the next, at least; one that comes sooner spoils both.
     files : mapping of str to str
         Text of each Verilog file by name.
     """

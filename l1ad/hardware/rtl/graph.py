@@ -2,6 +2,9 @@
 
 Each node is one integer with the range that it is proved to stay in, so that its width is known; nodes that compute
 the same are one.  `Graph.evaluate` says what a node means; `verilog` writes the same.
+
+Where logic is used more than once for an event, a number passes as `Digits`, one at each clock, through sums that are
+so much narrower, and `Accumulate` puts the sums of the digits together.  All nodes between these two hold a digit.
 """
 
 from __future__ import annotations
@@ -102,7 +105,27 @@ class Table:
     entries: tuple[int, ...]
 
 
-Node = Column | Constant | Sum | Shift | Wrap | Saturate | Even | AtLeast | Choose | Table
+@dataclass(frozen=True, slots=True)
+class Digits:
+    """``a + offset``, which is not negative, as so many digits of `bits` bits, the highest first, one a clock."""
+
+    a: int
+    offset: int
+    bits: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
+class Accumulate:
+    """Of `count` digits, the highest first: ``sum(a * 2**bits, ...) + constant``."""
+
+    a: int
+    bits: int
+    count: int
+    constant: int
+
+
+Node = Column | Constant | Sum | Shift | Wrap | Saturate | Even | AtLeast | Choose | Table | Digits | Accumulate
 
 
 def operands(node: Node) -> tuple[int, ...]:
@@ -215,6 +238,18 @@ class Graph:
         kept = entries[start:stop]
         return self._put(Table(a, first + start, kept), min(kept), max(kept))
 
+    def digits(self, a: int, bits: int, count: int) -> int:
+        """See `Digits`; of a number that can be negative, the sign bit is turned."""
+        offset = 1 << (self.width(a) - 1) if self.signed(a) else 0
+        return self._put(Digits(a, offset, bits, count), 0, (1 << min(bits, self.width(a))) - 1)
+
+    def accumulate(self, a: int, bits: int, count: int, constant: int) -> int:
+        """See `Accumulate`."""
+        ones = sum(1 << (bits * digit) for digit in range(count))
+        return self._put(
+            Accumulate(a, bits, count, constant), *(end * ones + constant for end in (self.low[a], self.high[a]))
+        )
+
     def value(self, number: int) -> int | None:
         """The integer that a node always is, or None."""
         return self.low[number] if self.low[number] == self.high[number] else None
@@ -267,7 +302,7 @@ class Graph:
 
 
 def _meaning(node: Node, v: Mapping[int, Raw], columns: Raw) -> Raw:
-    """Integers of a node; `v`: those of its operands, (n_events,); `columns`: (n_columns, n_events)."""
+    """Integers of a node; `v`: those of its operands, ([n_digits,] n_events); `columns`: (n_columns, n_events)."""
     match node:
         case Column(index):
             return np.asarray(columns[index])
@@ -292,3 +327,9 @@ def _meaning(node: Node, v: Mapping[int, Raw], columns: Raw) -> Raw:
             return np.where(v[where] != 0, v[a], v[b])
         case Table(a, first, entries):
             return np.array(entries, np.int64)[v[a] - first]
+        case Digits(a, offset, bits, count):  # an axis for the clocks, before that of the events
+            places = np.arange(count - 1, -1, -1)[:, None] * bits
+            return ((v[a] + offset) >> places) & ((1 << bits) - 1)
+        case Accumulate(a, bits, count, constant):
+            made: Raw = (v[a] << np.arange(count - 1, -1, -1)[:, None] * bits).sum(axis=0) + constant
+            return made

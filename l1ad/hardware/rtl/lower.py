@@ -1,4 +1,11 @@
-"""A network's operations as nodes of a graph: casts become shifts, ties and saturation."""
+"""A network's operations as nodes of a graph: casts become shifts, ties and saturation.
+
+If an event comes only every few clocks, weighted sums are made digit by digit: the input's bits are split over the
+clocks, so that adders are as narrow as a digit and its weights, and what each clock's digits give is accumulated.
+Weights times a digit are integers as weights times a number are, so that no bit is lost or rounded on the way.
+
+Source: P. Denyer and D. Renshaw, "VLSI Signal Processing: A Bit-Serial Approach" (1985), with digits for bits.
+"""
 
 from __future__ import annotations
 
@@ -12,15 +19,25 @@ from l1ad.fixed import FixedPoint, Raw
 from l1ad.hardware.rtl.adders import product as multiplied
 from l1ad.hardware.rtl.adders import sums, total
 from l1ad.hardware.rtl.graph import Graph
+from l1ad.hardware.rtl.pipeline import look_up_tables
 from l1ad.network import Network, aligned
 from l1ad.operations import Affine, Cast, Convolution, Dense, Dot, Input, Lookup, Mask, Merge, Operation
 
 HALVES = {"TRN": 0, "TRN_ZERO": 0, "RND": 1, "RND_CONV": 1, "RND_MIN_INF": -1, "RND_INF": -1, "RND_ZERO": 1}
 """What rounding adds before the floor: half of a unit of the result (1), that less the least bit (-1), or nothing."""
 
+WORTH = 0.1
+"""Share of a layer's logic that must be saved for its clocks to be spent."""
 
-def lower(network: Network) -> tuple[Graph, int]:
+
+def lower(network: Network, interval: int = 1) -> tuple[Graph, int]:
     """Graph of a network, and the number of its score's node.
+
+    Parameters
+    ----------
+    network : Network
+    interval : int
+        Clocks from an event to the next, which weighted sums are spread over.
 
     Raises
     ------
@@ -31,7 +48,7 @@ def lower(network: Network) -> tuple[Graph, int]:
     values: dict[str, list[int]] = {}
     for operation in network.operations:
         graph.where = operation.name
-        nodes = _nodes(graph, operation, network, values)
+        nodes = _nodes(graph, operation, network, values, interval)
         values[operation.name] = nodes
         flow = network.flows[operation.name]
         for element, (number, low, high) in enumerate(zip(nodes, flow.low.tolist(), flow.high.tolist(), strict=True)):
@@ -43,7 +60,9 @@ def lower(network: Network) -> tuple[Graph, int]:
     return graph, values[network.score.name][0]
 
 
-def _nodes(graph: Graph, operation: Operation, network: Network, values: dict[str, list[int]]) -> list[int]:
+def _nodes(
+    graph: Graph, operation: Operation, network: Network, values: dict[str, list[int]], interval: int
+) -> list[int]:
     """Nodes of the elements of an operation, after its cast."""
     out = operation.out
     match operation:
@@ -58,11 +77,11 @@ def _nodes(graph: Graph, operation: Operation, network: Network, values: dict[st
                 nodes += sums(graph, [number], [[factor << up]], [whole])
             return [cast(graph, node, frac, out, halved=True) for node in nodes]
         case Dense(x=x, weight=weight):
-            return _weighted(graph, operation, network, [values[x]], weight)
+            return _weighted(graph, operation, network, [values[x]], weight, interval)
         case Convolution(x=x, weight=weight):
             zero = graph.constant(0)
             seen = [[values[x][i] if i >= 0 else zero for i in window] for window in operation.windows().tolist()]
-            return _weighted(graph, operation, network, seen, weight.reshape(len(seen[0]), -1))
+            return _weighted(graph, operation, network, seen, weight.reshape(len(seen[0]), -1), interval)
         case Merge(how="multiply", x=x, y=y):
             nodes = [multiplied(graph, a, b) for a, b in zip(values[x], values[y], strict=True)]
         case Merge(how=how, x=x, y=y):
@@ -97,7 +116,12 @@ def _merged(graph: Graph, how: str, a: int, b: int) -> int:
 
 
 def _weighted(
-    graph: Graph, operation: Dense | Convolution, network: Network, windows: Sequence[Sequence[int]], weight: Raw
+    graph: Graph,
+    operation: Dense | Convolution,
+    network: Network,
+    windows: Sequence[Sequence[int]],
+    weight: Raw,
+    interval: int,
 ) -> list[int]:
     """Each window times the weights, (n, m), and the bias: windows first."""
     out, frac, product = operation.out, aligned(operation, network), operation.product
@@ -109,7 +133,7 @@ def _weighted(
         bias = fixed.cast(bias, frac, product).tolist()
     for window in windows:
         if product is None:
-            nodes += sums(graph, window, factors, [b + half(frac, out) for b in bias])
+            nodes += _serial_sums(graph, window, factors, [b + half(frac, out) for b in bias], interval)
             continue
         for j, b in enumerate(bias):
             constant = b + half(product.frac, out)
@@ -121,6 +145,34 @@ def _weighted(
     if product is not None:
         frac = product.frac
     return [cast(graph, node, frac, out, halved=True) for node in nodes]
+
+
+def _serial_sums(
+    graph: Graph, x: Sequence[int], weight: Sequence[Sequence[int]], bias: Sequence[int], interval: int
+) -> list[int]:
+    """Nodes of ``x @ weight + bias``, over so many clocks if that saves `WORTH` of their logic."""
+    start = len(graph.nodes)
+    at_once = sums(graph, x, weight, bias)
+    end = len(graph.nodes)
+    moving = [(number, row) for number, row in zip(x, weight, strict=True) if graph.value(number) is None]
+    width = max((graph.width(number) for number, _ in moving), default=1)
+    bits = -(-width // interval)
+    count = -(-width // bits)
+    if count == 1:
+        return at_once
+    constants = list(bias)
+    for number, row in zip(x, weight, strict=True):
+        fixed = graph.value(number)
+        always = -(1 << graph.width(number) - 1) * graph.signed(number) if fixed is None else fixed
+        constants = [constant + always * w for constant, w in zip(constants, row, strict=True)]
+    digits = [graph.digits(number, bits, count) for number, _ in moving]
+    made = sums(graph, digits, [row for _, row in moving], [0] * len(constants))
+    serial = [graph.accumulate(a, bits, count, constant) for a, constant in zip(made, constants, strict=True)]
+    costs = [
+        sum(look_up_tables(graph, number) for number in range(*ends))
+        for ends in ((start, end), (end, len(graph.nodes)))
+    ]
+    return serial if costs[1] < (1 - WORTH) * costs[0] else at_once
 
 
 def half(frac: int, to: FixedPoint) -> int:

@@ -1,5 +1,8 @@
 """A pipelined graph as Verilog: one wire for each node, one register for each clock that it waits.
 
+``valid[i]`` is 1 in the clock in which an event is in stage i + 1.  It says when digits are loaded, and which it is
+that an accumulator adds: events are so far apart that it is the only one of its neighbours that is 1.
+
 All vectors are plain bits, in two's complement where a number can be negative; what an operator needs is spelt out.
 """
 
@@ -10,10 +13,12 @@ from itertools import pairwise
 
 from l1ad.hardware.rtl.design import Port
 from l1ad.hardware.rtl.graph import (
+    Accumulate,
     AtLeast,
     Choose,
     Column,
     Constant,
+    Digits,
     Even,
     Graph,
     Saturate,
@@ -22,10 +27,10 @@ from l1ad.hardware.rtl.graph import (
     Table,
     Wrap,
 )
-from l1ad.hardware.rtl.pipeline import Pipeline
+from l1ad.hardware.rtl.pipeline import Pipeline, registers
 
-PORTS = ("clk", "rst", "valid_in", "threshold", "valid_out", "score", "accept")
-"""Ports that every design has."""
+TAKEN = ("clk", "rst", "valid_in", "threshold", "valid_out", "score", "accept", "valid", "result")
+"""Ports and registers that every design has.  Names that are made of others have two underscores, as no other has."""
 RESERVED = frozenset(
     re.findall(
         r"\w+",
@@ -52,7 +57,7 @@ RESERVED = frozenset(
 
 def identifiers(names: list[str]) -> list[str]:
     """Names as identifiers of Verilog and VHDL, each once, in lower and upper case too."""
-    taken = set(PORTS)
+    taken = set(TAKEN)
     out = []
     for name in names:
         plain = re.sub(r"_+", "_", re.sub(r"\W", "_", name, flags=re.ASCII)).strip("_") or "x"
@@ -83,7 +88,7 @@ class _Writer:
         """A node as it is known in a stage."""
         waits = stage - self.pipeline.stage[number]
         self.waits[number] = max(self.waits.get(number, 0), waits)
-        return f"{self.names[number]}_d{waits}" if waits else self.names[number]
+        return f"{self.names[number]}__d{waits}" if waits else self.names[number]
 
     def part(self, number: int, stage: int, high: int, low: int) -> str:
         """Some bits of a node."""
@@ -200,10 +205,47 @@ class _Writer:
             ones = sum(
                 1 << ((node.first + i) % (1 << width)) for i, entry in enumerate(node.entries) if entry >> bit & 1
             )
-            constant = f"{self.names[number]}_b{bit}"
+            constant = f"{self.names[number]}__b{bit}"
             lines.append(f"localparam [{(1 << width) - 1}:0] {constant} = {1 << width}'h{ones:x};")
             lines.append(f"assign {self.part(number, self.pipeline.stage[number], bit, bit)} = {constant}[{index}];")
         return lines
+
+    def digits(self, number: int, node: Digits) -> tuple[list[str], str]:
+        """A register that moves a digit up at each clock: what declares it, and what it takes."""
+        stage, name, width = self.pipeline.stage[number] - registers(node), self.names[number], node.bits * node.count
+        given = self.sized(node.a, stage, width)
+        if node.offset:  # the sign bit turned
+            own = self.graph.width(node.a)
+            sign = f"~{self.part(node.a, stage, own - 1, own - 1)}"
+            given = f"{{{sign}, {self.part(node.a, stage, own - 2, 0)}}}" if own > 1 else sign
+            given = f"{{{width - own}'d0, {given}}}" if width > own else given
+        wide, top = f"{name}__all", self.graph.width(number)
+        first = node.bits * (node.count - 1)
+        digit = f"{wide}[{first + top - 1}:{first}]" if top > 1 else f"{wide}[{first}]"
+        moved = f"{wide} <= valid[{stage - 1}] ? {given} : {{{wide}[{first - 1}:0], {node.bits}'d0}};"
+        return [f"reg  {vector(width)}{wide};", f"wire {vector(top)}{name} = {digit};"], moved
+
+    def accumulator(self, number: int, node: Accumulate) -> tuple[list[str], str]:
+        """A register of the digits so far: what declares it, and what it takes.
+
+        The constant's digits come in at the free places, its rest as the first value.
+        """
+        stage, name, width = self.pipeline.stage[number] - registers(node), self.names[number], self.graph.width(number)
+        added = self.sized(node.a, stage, width)
+        bits: list[list[str]] = [
+            [] for _ in range(node.bits)
+        ]  # of the constant's digits: the clocks in which each is 1
+        for clock in range(node.count):
+            digit = node.constant >> node.bits * (node.count - 1 - clock)
+            for place, clocks in enumerate(bits):
+                if digit >> place & 1:
+                    clocks.append(f"valid[{stage - 1 + clock}]")
+        digits = [" | ".join(clocks) or "1'b0" for clocks in reversed(bits[:width])]
+        if kept := max(width - node.bits, 0):
+            start = (node.constant >> node.bits * node.count) % (1 << kept)
+            so_far = f"{name}[{kept - 1}:0]" if kept > 1 or width > 1 else name
+            digits.insert(0, f"valid[{stage - 1}] ? {kept}'d{start} : {so_far}")
+        return [f"reg  {vector(width)}{name};"], f"{name} <= {{{', '.join(digits)}}} + {added};"
 
 
 def vector(width: int) -> str:
@@ -231,22 +273,26 @@ def write(graph: Graph, pipeline: Pipeline, last: int, inputs: list[Port], score
     writer = _Writer(graph, pipeline, [port.name for port in inputs])
     latency = pipeline.latency_cycles
     logic: dict[int, list[str]] = {}
+    declared, moved = [f"reg {vector(latency)}valid;"], list[str]()
     for number in sorted(pipeline.stage):
         node, name = graph.nodes[number], writer.names[number]
         if isinstance(node, Column | Constant):
             continue
         lines = logic.setdefault(pipeline.stage[number], [])
         head = f"wire {vector(graph.width(number))}{name}"
-        if isinstance(node, Table):
+        if isinstance(node, Digits | Accumulate):
+            made, takes = writer.digits(number, node) if isinstance(node, Digits) else writer.accumulator(number, node)
+            lines += made
+            moved.append(takes)
+        elif isinstance(node, Table):
             lines += [f"{head};  // {graph.low[number]} .. {graph.high[number]}", *writer.table(number, node)]
         else:
             lines.append(f"{head} = {writer.expression(number)};  // {graph.low[number]} .. {graph.high[number]}")
     result = writer.sized(last, latency - 1, score.width)
     signed = "$signed" if score.signed else "$unsigned"
-    declared, moved = [], []
     for number, waits in sorted(writer.waits.items()):
         name, size = writer.names[number], vector(graph.width(number))
-        stages = [name, *(f"{name}_d{i}" for i in range(1, waits + 1))]
+        stages = [name, *(f"{name}__d{i}" for i in range(1, waits + 1))]
         declared += [f"reg {size}{behind};" for behind in stages[1:]]
         moved += [f"{behind} <= {before};" for before, behind in pairwise(stages)]
     ports = [f"input  wire {vector(port.width)}{name}" for port, name in zip(inputs, writer.columns, strict=True)]
@@ -277,7 +323,6 @@ def write(graph: Graph, pipeline: Pipeline, last: int, inputs: list[Port], score
     lines += [
         "",
         "    // registers",
-        f"    reg {vector(latency)}valid;",
         f"    wire {vector(score.width)}result = {result};",
         f"    assign valid_out = valid{f'[{latency - 1}]' if latency > 1 else ''};",
         "    always @(posedge clk) begin",

@@ -33,8 +33,8 @@ _NONE, _ALL = np.uint64(0), ~np.uint64(0)
 def simulate_gates(netlist: Netlist, design: Design, x: Raw, threshold: int) -> tuple[Raw, npt.NDArray[np.bool_]]:
     """Scores and decisions of the netlist.
 
-    Registers that have no initial value start at random.  After one clock of ``rst``, events enter at every clock but
-    each fifth, on which ``valid_in`` is 0 and the inputs are those of another event.
+    Registers that have no initial value start at random.  After one clock of ``rst``, events enter as fast as the
+    design takes them, but for each fifth; where none enters, ``valid_in`` is 0 and the inputs are another event's.
 
     Parameters
     ----------
@@ -63,8 +63,8 @@ def simulate_gates(netlist: Netlist, design: Design, x: Raw, threshold: int) -> 
     """
     _check(design, x, threshold)
     score, accept = np.empty(len(x), np.int64), np.empty(len(x), bool)
-    clocks = np.arange(1, 2 * design.latency_cycles + 1)
-    clocks = clocks[clocks % 5 != 0]  # on which events enter
+    clocks = np.arange(1, 2 * design.latency_cycles + 1, design.interval_cycles)
+    clocks = clocks[np.arange(len(clocks)) % 5 != 4]  # on which events enter
     streams = min(max(-(-len(x) // len(clocks)), 1), STREAMS)
     circuit, at_once = Circuit(netlist, streams), streams * len(clocks)
     with progress.task(f"{design.top} at gate level", len(x)) as task:
