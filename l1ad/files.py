@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 
@@ -36,6 +37,35 @@ def replacing(path: str | Path) -> Iterator[Path]:
         aside.replace(final)
     finally:
         aside.unlink(missing_ok=True)
+
+
+@contextmanager
+def replacing_folder(path: str | Path, *, keep: bool = False) -> Iterator[Path]:
+    """Yield a new folder beside `path` to fill; put it in the place of `path` on success, remove it on failure.
+
+    Parameters
+    ----------
+    path : path
+        A folder that stands there goes with all that is in it.
+    keep : bool
+        Whether a folder that stands there by then stays: in a cache, a faster process made the same.
+
+    Raises
+    ------
+    OSError
+        If `path` is a file, or its folder cannot be made or written to.
+    """
+    final = Path(path)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    with TemporaryDirectory(dir=final.parent, prefix=f".{final.name}.", ignore_cleanup_errors=True) as scratch:
+        aside = Path(scratch, "made")
+        aside.mkdir()
+        yield aside
+        if final.is_dir():
+            if keep:
+                return
+            final.rename(Path(scratch, "earlier"))
+        aside.rename(final)
 
 
 def write_text(path: str | Path, text: str) -> None:

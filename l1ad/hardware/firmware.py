@@ -6,15 +6,14 @@ The hand-written files are those of ``firmware/`` in the repository; the names b
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from hashlib import sha256
 from math import ceil, floor
 from pathlib import Path
 
 from l1ad import __version__
+from l1ad.files import replacing_folder
 from l1ad.hardware.rtl.design import Design, Port
 from l1ad.hardware.vectors import LINK_BITS, n_links, outputs, raw_thresholds
 
@@ -226,20 +225,14 @@ def _write_folder(folder: Path, texts: dict[str, str]) -> None:
     """Write all files aside, then put their folder in the place of an earlier one."""
     if not _replaceable(folder):
         raise FileExistsError(f"{folder}: must be new, empty or a firmware folder of l1ad; name another folder")
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        aside.mkdir(parents=True)
-        for name, text in texts.items():
-            path = aside / name
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.replace(folder)
+        with replacing_folder(folder) as aside:
+            for name, text in texts.items():
+                path = aside / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise OSError(f"{folder}: cannot write the firmware ({error}); choose a writable folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
 
 
 def _replaceable(folder: Path) -> bool:

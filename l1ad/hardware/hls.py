@@ -8,9 +8,7 @@ trigger does.
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -26,6 +24,7 @@ from hls4ml.model.graph import ModelGraph
 from l1ad import __version__
 from l1ad.emulate import reference
 from l1ad.errors import MismatchError, UnsupportedError
+from l1ad.files import replacing_folder
 from l1ad.fixed import FixedPoint
 from l1ad.hardware import hls_layers
 from l1ad.hardware.target import Target
@@ -61,41 +60,35 @@ def write_project(network: Network, folder: str | Path, target: Target, vectors:
         If `folder` cannot be written.
     """
     folder = Path(folder)
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}.part")
     try:
-        aside.mkdir(parents=True)
-        # hls4ml reads the folder from its configuration, so that the graph is made for `aside`
-        graph = hls_graph(network, aside, target)
-        types = read_types(graph)
-        check_types(network, types)
-        with _without_keras():
-            graph.write()
-        _adapt_test_bench(aside / f"{PROJECT}_test.cpp")
-        x = reference.admissible(network, vectors)
-        scores = reference.emulate(network, x)
-        bench = aside / "tb_data"
-        np.savetxt(bench / "tb_input_features.dat", x * network.input.out.lsb, fmt="%.17g")
-        np.savetxt(bench / "tb_output_predictions.dat", scores * network.score.out.lsb, fmt="%.17g")
-        np.savetxt(bench / "expected_scores_raw.dat", scores, fmt="%d")
-        network.save(aside / "network.json")
-        manifest = {
-            "network_digest": network.digest,
-            "top_function": PROJECT,
-            "score_type": str(network.score.out),
-            "input_columns": list(network.input.columns),
-            "test_bench_events": len(x),
-            "target": asdict(target),
-            "types": types,
-            "versions": {"l1ad": __version__, "hls4ml": hls4ml.__version__},
-        }
-        (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
-        if folder.exists():
-            shutil.rmtree(folder)
-        aside.replace(folder)
+        with replacing_folder(folder) as aside:
+            # hls4ml reads the folder from its configuration, so that the graph is made for `aside`
+            graph = hls_graph(network, aside, target)
+            types = read_types(graph)
+            check_types(network, types)
+            with _without_keras():
+                graph.write()
+            _adapt_test_bench(aside / f"{PROJECT}_test.cpp")
+            x = reference.admissible(network, vectors)
+            scores = reference.emulate(network, x)
+            bench = aside / "tb_data"
+            np.savetxt(bench / "tb_input_features.dat", x * network.input.out.lsb, fmt="%.17g")
+            np.savetxt(bench / "tb_output_predictions.dat", scores * network.score.out.lsb, fmt="%.17g")
+            np.savetxt(bench / "expected_scores_raw.dat", scores, fmt="%d")
+            network.save(aside / "network.json")
+            manifest = {
+                "network_digest": network.digest,
+                "top_function": PROJECT,
+                "score_type": str(network.score.out),
+                "input_columns": list(network.input.columns),
+                "test_bench_events": len(x),
+                "target": asdict(target),
+                "types": types,
+                "versions": {"l1ad": __version__, "hls4ml": hls4ml.__version__},
+            }
+            (aside / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n", encoding="utf-8")
     except OSError as error:
         raise OSError(f"{folder}: cannot write the firmware project ({error}); choose a writable folder") from error
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)
     return folder
 
 

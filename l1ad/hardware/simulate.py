@@ -14,7 +14,6 @@ import platform
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import time
 from concurrent.futures import ThreadPoolExecutor, as_completed
@@ -30,6 +29,7 @@ from l1ad.compiler import find_compiler
 from l1ad.errors import MismatchError, ToolNotFoundError
 from l1ad.files import cache_folder, digest, replacing, write_text
 from l1ad.fixed import Raw
+from l1ad.hardware.process import run
 from l1ad.hardware.rtl.design import Design, Port
 
 BoolArray = npt.NDArray[np.bool_]
@@ -329,33 +329,14 @@ class _Tools:
     deadline: float
 
     def run(self, step: str, command: list[str]) -> None:
-        """Run a program, and kill all that it started if it takes too long or we are interrupted."""
-        with subprocess.Popen(
-            command,
-            cwd=self.folder,
-            env={**os.environ, "VERILATOR_ROOT": str(self.root)},
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="replace",
-            start_new_session=True,
-        ) as process:
-            why = ""
-            try:
-                said, _ = process.communicate(timeout=max(self.deadline - time.monotonic(), 0))
-            except subprocess.TimeoutExpired:
-                os.killpg(process.pid, signal.SIGKILL)
-                said, _ = process.communicate()
-                why = " (killed when its time was over; allow more timeout_s)"
-            finally:
-                if process.poll() is None:
-                    os.killpg(process.pid, signal.SIGKILL)
-        if process.returncode:
-            write_text(self.log, f"{shlex.join(command)}\n{said}")
-            first = "\n".join(said.splitlines()[:20])
-            ended = f"{process.returncode}{why}"
-            raise RuntimeError(f"{self.design}: {step} must end with status 0, not {ended}; see {self.log}:\n{first}")
+        """Run a program; the error of one that fails holds the first lines that it said, and its log the rest."""
+        said: list[str] = []
+        left_s, root = round(max(self.deadline - time.monotonic(), 0), 1), {"VERILATOR_ROOT": str(self.root)}
+        try:
+            run(command, self.folder, None, left_s, who=self.design, step=step, environment=root, hear=said.append)
+        except RuntimeError as error:
+            write_text(self.log, f"{shlex.join(command)}\n{''.join(said)}")
+            raise RuntimeError(f"{error}; see {self.log}:\n{''.join(said[:20]).rstrip()}") from error
 
 
 def _program(design: Design, verilator: Verilator, deadline: float) -> Path:

@@ -1,17 +1,22 @@
-"""The comparisons of a study: QKeras, reference, native emulator and C simulation."""
+"""The comparisons of a network's executors: QKeras, reference, native emulator, C simulation and hardware."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
+
 from l1ad.audit.against import against_project, simulation
 from l1ad.compare import Agreement, agree, corners, merge, raw_of, require_float32
 from l1ad.emulate import emulator, native_emulator, reference
+from l1ad.errors import MismatchError
 from l1ad.files import cache_folder
 from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study.artefacts import Run
 from l1ad.study.samples import inputs_of
+from l1ad.trigger.rates import accept as accepted
 
 
 def compare_emulators(run: Run, model: Path, network: Network) -> tuple[Agreement, ...]:
@@ -48,3 +53,33 @@ def compare_emulators(run: Run, model: Path, network: Network) -> tuple[Agreemen
 def compare_csim(network: Network, project: Path, x: Raw) -> Agreement:
     """Scores of the reference against C simulation of the firmware project, compiled as it is."""
     return against_project(network, simulation(project, cache_folder()), x).agreement
+
+
+def compare_hardware(
+    network: Network, who: str, expected: Raw, threshold: int, score: Raw, accept: npt.NDArray[np.bool_]
+) -> Agreement:
+    """Scores and decisions of hardware against the reference.
+
+    Parameters
+    ----------
+    network : Network
+    who : str
+        What gave `score` and `accept`.
+    expected, score : int64 array, shape (n_events,)
+        Raw, of the reference and of the hardware.
+    threshold : int
+        Raw.
+    accept : bool array, shape (n_events,)
+
+    Raises
+    ------
+    MismatchError
+        If any differs; the text names the first event.
+    """
+    name = network.score.name
+    agreement = agree(network, "reference", {name: expected[:, None]}, who, {name: score[:, None]}).require()
+    wrong = accepted(expected, threshold) != accept
+    if wrong.any():
+        event = int(np.argmax(wrong))
+        raise MismatchError(f"{who}: accept must be score >= {threshold}, not {accept[event]}: event {event}")
+    return agreement

@@ -190,7 +190,7 @@ def test_a_simulation_that_stops_by_itself(require, rng):
     require("compiler")
     with pytest.raises(
         RuntimeError,
-        match=r"^faulty: simulation from event 0 must end with status 0, not -?[16]; see .*\.log:\n.*Assertion failed",
+        match=r"^faulty: step 'simulation from event 0' must end .*, not -?[16]; see .*\.log:\n.*Assertion failed",
     ):
         simulate(FAULTY_DESIGN, events(FAULTY_DESIGN, 500, rng), 7)
 
@@ -225,7 +225,7 @@ def test_lint(require):
     require("verilator")
     lint(ADDER_DESIGN)
     text = ADDER_DESIGN.files["adder.v"].replace("wire signed [12:0] sum =", "wire idle;\n  wire signed [12:0] sum =")
-    with pytest.raises(RuntimeError, match=r"(?s)^adder: lint by Verilator .*UNUSED.*'idle'"):
+    with pytest.raises(RuntimeError, match=r"(?s)^adder: step 'lint by Verilator .*UNUSED.*'idle'"):
         lint(replace(ADDER_DESIGN, files={"adder.v": text}))
 
 
@@ -255,7 +255,7 @@ def test_verilog_that_is_none(require, rng):
     require("verilator")
     design = replace(ADDER_DESIGN, files={"adder.v": "module adder;\n  nonsense\nendmodule\n"})
     with pytest.raises(
-        RuntimeError, match=r"(?s)^adder: translation by Verilator .* see (\S+\.log):\n.*syntax error"
+        RuntimeError, match=r"(?s)^adder: step 'translation by Verilator .* see (\S+\.log):\n.*syntax error"
     ) as e:
         simulate(design, events(design, 9, rng), 0)
     assert "syntax error" in Path(str(e.value).split(" see ")[1].split(":\n")[0]).read_text()
@@ -280,7 +280,7 @@ def test_a_compiler_that_fails(require, rng, compiler, cache):
     design = ADDER_DESIGN
     before = set(cache.glob("*"))
     with pytest.raises(
-        RuntimeError, match=r"(?s)^adder: compilation of \S+\.cpp by .*cxx must .* not 3; see \S*\.log:\nit is"
+        RuntimeError, match=r"(?s)^adder: step 'compilation of \S+\.cpp by .*cxx' must .* not 3; see \S*\.log:\nit is"
     ):
         simulate(design, events(design, 9, rng), 0)
     assert {path.suffix for path in set(cache.glob("*")) - before} == {".log"}
@@ -292,7 +292,8 @@ def test_a_compiler_that_takes_too_long_is_killed_with_its_children(require, rng
     design = ADDER_DESIGN
     start = time.monotonic()
     with pytest.raises(
-        RuntimeError, match=r"^adder: compilation .*, not -9 \(killed .*; allow more timeout_s\); see \S*\.log"
+        RuntimeError,
+        match=r"^adder: must end within [0-4]\S* s, and did not in step 'compilation .*; raise .*; see \S*\.log",
     ):
         simulate(design, events(design, 9, rng), 0, timeout_s=4)
     assert time.monotonic() - start < 60

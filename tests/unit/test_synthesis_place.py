@@ -88,7 +88,7 @@ def test_what_does_not_fit_has_no_period(cache, fake, script, text):
 
 def test_a_crash_is_named(cache, fake):
     fake("echo 'Info: Routing..'; echo 'ERROR: bad luck'; exit 1")
-    with pytest.raises(RuntimeError, match=r"ended with status 1 in step 'route' \(ERROR: bad luck\); see .*\.log"):
+    with pytest.raises(RuntimeError, match=r"step 'route' must end .*, not 1 \(ERROR: bad luck\); see .*\.log"):
         place_and_route(dense((3, 2), 2)[0])
     assert left(cache) == []
 

@@ -114,7 +114,7 @@ def reports(project):
 
 def test_synthesis_that_fails_names_its_log_and_leaves_no_report(tool, project):
     tool("vitis_hls", f"{SYNTHESISES}; echo 'ERROR: no licence' >&2; exit 3")
-    with pytest.raises(RuntimeError, match=r"not vitis_hls with status 3 and 1; see .*vitis\.log"):
+    with pytest.raises(RuntimeError, match=r"vitis_hls: step 'HLS C .* not 3 \(ERROR: no licence\); see .*vitis\.log"):
         synthesise_c(project, find_vitis())
     assert "ERROR: no licence" in (project / "vitis.log").read_text()
     assert reports(project) == []
@@ -122,7 +122,7 @@ def test_synthesis_that_fails_names_its_log_and_leaves_no_report(tool, project):
 
 def test_synthesis_that_writes_nothing_is_no_success(tool, project):
     tool("vitis_hls", "exit 0")
-    with pytest.raises(RuntimeError, match="must end with status 0 and 1 reports, not vitis_hls with status 0 and 0"):
+    with pytest.raises(RuntimeError, match="HLS C synthesis by vitis_hls must leave 1 reports, not 0; see"):
         synthesise_c(project, find_vitis())
 
 
@@ -135,18 +135,18 @@ def test_an_earlier_report_is_not_taken_for_this_one(tool, project):
     (project / "vivado_synth.rpt").write_text((REPORTS / "routed_ultrascale.rpt").read_text())
     tool("vivado", "exit 1")
     with pytest.raises(
-        RuntimeError, match=r"place-and-route must end .* with status 1 and 0; see .*l1ad_implementation\.log"
+        RuntimeError, match=r"vivado: step 'place-and-route' must end .*, not 1; see .*l1ad_implementation\.log"
     ):
         implement(project, find_vivado())
     assert "l1ad_synthesis.dcp" in reports(project)
-    with pytest.raises(RuntimeError, match="logic synthesis must end"):
+    with pytest.raises(RuntimeError, match="step 'logic synthesis' must end"):
         synthesise_logic(project, find_vivado())
     assert reports(project) == ["csynth.xml", "l1ad_cosim.rpt"]
     tool("vitis-run", "exit 0")
-    with pytest.raises(RuntimeError, match="C/RTL co-simulation must end with status 0 and 1 reports"):
+    with pytest.raises(RuntimeError, match="C/RTL co-simulation by vitis-run must leave 1 reports, not 0"):
         cosimulate(project, find_vitis())
     assert reports(project) == ["csynth.xml"]
-    with pytest.raises(RuntimeError, match="HLS C synthesis must end with status 0 and 1 reports"):
+    with pytest.raises(RuntimeError, match="HLS C synthesis by vitis-run must leave 1 reports, not 0"):
         synthesise_c(project, find_vitis())
     assert reports(project) == []
 
@@ -175,7 +175,7 @@ def test_reports_of_another_stage_are_refused(tool, project):
 def test_a_tool_that_takes_too_long_is_killed_with_its_children(tool, project):
     tool("vitis_hls", f"{SYNTHESISES}; (sleep 1; touch alive) & sleep 60")
     started = time.monotonic()
-    with pytest.raises(RuntimeError, match=r"with no status after 0\.5 s and 1; see"):
+    with pytest.raises(RuntimeError, match=r"must end within 0\.5 s, and did not in step 'HLS C synthesis'; see"):
         synthesise_c(project, find_vitis(), timeout_s=0.5)
     assert time.monotonic() - started < 30
     assert reports(project) == []

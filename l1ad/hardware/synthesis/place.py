@@ -15,8 +15,9 @@ from pathlib import Path
 
 from l1ad import progress
 from l1ad.files import cache_folder, digest
+from l1ad.hardware.process import LateError, run
 from l1ad.hardware.rtl.design import Design
-from l1ad.hardware.synthesis.tool import LateError, find, made_at_once, run
+from l1ad.hardware.synthesis.tool import find, made_at_once
 from l1ad.hardware.synthesis.yosys import find_yosys, run_steps
 
 DEVICE = "Lattice ECP5 LFE5U-85F, speed grade 8"
@@ -104,7 +105,8 @@ def place_and_route(design: Design, *, timeout_s: float = 1800.0) -> Placed:
                     task.advance(note=step)
                 return step
 
-            run(tool, [*options, *_FILES.split()], folder, log, timeout_s, hear)
+            command = [*tool.command, *options, *_FILES.split()]
+            run(command, folder, log, timeout_s, who=tool.version, hear=hear)
         _report(folder / "report.json")
 
     if not final.is_dir():

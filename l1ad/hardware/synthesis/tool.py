@@ -1,4 +1,4 @@
-"""Programs that are run on files: found, run to an end or stopped, and their results kept whole or not at all."""
+"""Programs that are found by name, and results of theirs that are kept whole or not at all."""
 
 from __future__ import annotations
 
@@ -8,20 +8,14 @@ import os
 import re
 import shlex
 import shutil
-import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import mkdtemp
 
 from l1ad.errors import ToolNotFoundError
-
-
-class LateError(RuntimeError):
-    """A program that was stopped because it took too long."""
+from l1ad.files import replacing_folder
 
 
 @dataclass(frozen=True)
@@ -101,72 +95,6 @@ def _version(command: tuple[str, ...], install: str) -> str:
     return found[0]
 
 
-def run(
-    tool: Tool,
-    arguments: list[str],
-    folder: Path,
-    log: Path,
-    timeout_s: float,
-    hear: Callable[[str], str | None] = lambda _: None,
-) -> None:
-    """Run a program in a folder, with all that it says in a log.
-
-    Parameters
-    ----------
-    tool : Tool
-    arguments : list of str
-    folder, log : Path
-    timeout_s : float
-    hear : function of str
-        Is given each line; returns the name of the step that begins with it, or None.
-
-    Raises
-    ------
-    LateError, RuntimeError
-        If it takes longer than `timeout_s`, or fails; the text names the step and the log.
-    """
-    step, late, errors = "start", threading.Event(), ""
-    process = subprocess.Popen(
-        [*tool.command, *arguments],
-        cwd=folder,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        errors="replace",
-        start_new_session=True,  # so that its children end with it
-    )
-
-    def stop() -> None:
-        late.set()
-        os.killpg(process.pid, signal.SIGKILL)
-
-    timer = threading.Timer(timeout_s, stop)
-    timer.start()
-    try:
-        with log.open("w", buffering=1, encoding="utf-8") as out:
-            for line in process.stdout or ():
-                out.write(line)
-                step = hear(line) or step
-                errors = line.strip() if "ERROR" in line else errors
-        code = process.wait()
-    finally:
-        timer.cancel()
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-        if process.stdout:
-            process.stdout.close()
-    if late.is_set():
-        raise LateError(
-            f"{tool.version}: must end within {timeout_s:g} s, and did not in step {step!r}; see {log}; raise timeout_s"
-        )
-    if code:
-        raise RuntimeError(
-            f"{tool.version}: ended with status {code} in step {step!r} ({errors or 'it named no error'}); see {log}"
-        )
-
-
 def made_at_once(final: Path, make: Callable[[Path, Path], None]) -> None:
     """Make a folder whole, or not at all; the log stays beside it.
 
@@ -183,13 +111,7 @@ def made_at_once(final: Path, make: Callable[[Path, Path], None]) -> None:
         If the disk is full, or cannot be written to.
     """
     try:
-        final.parent.mkdir(parents=True, exist_ok=True)
-        aside = Path(mkdtemp(dir=final.parent, prefix="."))
-        try:
+        with replacing_folder(final, keep=True) as aside:
             make(aside, final.with_suffix(".log"))
-            if not final.is_dir():  # another process may have been faster
-                aside.rename(final)
-        finally:
-            shutil.rmtree(aside, ignore_errors=True)
     except OSError as error:
         raise OSError(f"{final}: cannot be made ({error}); free space, or set $XDG_CACHE_HOME") from error

@@ -24,10 +24,11 @@ from pathlib import Path
 from l1ad import progress
 from l1ad.errors import UnsupportedError
 from l1ad.files import cache_folder, digest
+from l1ad.hardware.process import run
 from l1ad.hardware.rtl.design import Design
 from l1ad.hardware.synthesis import netlist
 from l1ad.hardware.synthesis.timing import library
-from l1ad.hardware.synthesis.tool import Tool, find, made_at_once, run
+from l1ad.hardware.synthesis.tool import Tool, find, made_at_once
 
 FAMILIES = {"xcup": "UltraScale+", "xc7": "7-series"}
 OLDEST = (0, 70)
@@ -165,7 +166,7 @@ def run_steps(tool: Tool, steps: Steps, folder: Path, log: Path, timeout_s: floa
             task.advance(note=name)
             return name
 
-        run(tool, ["-s", "steps.ys"], folder, log, timeout_s, hear)
+        run([*tool.command, "-s", "steps.ys"], folder, log, timeout_s, who=tool.version, hear=hear)
 
 
 def _check(folder: Path, design: Design, log: Path) -> None:

@@ -7,14 +7,11 @@ and hls4ml's scripts; no licence was at hand to run them.
 
 from __future__ import annotations
 
-import os
 import shutil
-import signal
-import subprocess
 from dataclasses import replace
 from pathlib import Path
 
-from l1ad.errors import ToolNotFoundError
+from l1ad.hardware.process import run
 from l1ad.hardware.resources import COSIMULATION, HLS, LOGIC, ROUTED, Resources
 from l1ad.hardware.vendor.cosim import cosim_row, parse_cosim
 from l1ad.hardware.vendor.csynth import csynth_row, parse_csynth_xml
@@ -224,42 +221,15 @@ def _run(
     _remove(folder, stage)
     done = False
     try:
-        ended = _wait(folder, command, folder / log, timeout_s)
+        run(command, folder, folder / log, timeout_s, who=f"{folder}: {command[0]}", step=stage)
         found = [sorted(folder.glob(pattern)) for pattern in wanted]
-        counts = sum(map(len, found))
-        if ended != "status 0" or any(len(files) != 1 for files in found):
+        if any(len(files) != 1 for files in found):
             raise RuntimeError(
-                f"{folder}: {stage} must end with status 0 and {len(wanted)} reports, not {command[0]} with {ended} "
-                f"and {counts}; see {folder / log}"
+                f"{folder}: {stage} by {command[0]} must leave {len(wanted)} reports, not {sum(map(len, found))}; "
+                f"see {folder / log}"
             )
         done = True
         return [files[0] for files in found]
     finally:
         if not done:
             _remove(folder, stage)
-
-
-def _wait(folder: Path, command: list[str], log: Path, timeout_s: float) -> str:
-    """How the tool ended; its children, of which the vendor's wrappers have several, are killed with it."""
-    with log.open("wb") as out:
-        try:
-            process = subprocess.Popen(
-                command,
-                cwd=folder,
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                start_new_session=True,
-            )
-        except OSError as error:
-            raise ToolNotFoundError(
-                f"{command[0]} must be on the PATH, not missing ({error}); source its settings"
-            ) from error
-        try:
-            return f"status {process.wait(timeout_s)}"
-        except subprocess.TimeoutExpired:
-            return f"no status after {timeout_s:g} s"
-        finally:
-            if process.poll() is None:
-                os.killpg(process.pid, signal.SIGKILL)
-                process.wait()
