@@ -46,12 +46,12 @@ _OPTIONS = {
     "emulate": ("--events", "--out"),
     "compare": ("--against", "--events"),
     "rate": ("--events", "--out", "--khz", "--menu", "--bunches"),
-    "synth": ("--out", "--clock-ns"),
+    "synth": ("--out", "--clock-ns", "--interval"),
 }
 _OPTIONAL = {
     *(("rate", option) for option in ("--khz", "--menu", "--bunches")),
     ("compare", "--events"),
-    ("synth", "--clock-ns"),
+    *(("synth", option) for option in ("--clock-ns", "--interval")),
 }
 _OPTION_HELP = {
     "--out": "where to write, when the source is no study",
@@ -61,12 +61,14 @@ _OPTION_HELP = {
     "--menu": "conventional menu of the pure rate, by default the decisions in the files, else 'conventional'",
     "--bunches": "that collide, by default 2544",
     "--clock-ns": "period that the pipeline is cut for, by default 5",
+    "--interval": "clocks from an event to the next, over which logic is used again, by default 1",
 }
 _OPTION_KIND: dict[str, dict[str, Any]] = {
     "--khz": {"type": float, "nargs": "+", "metavar": "KHZ"},
     "--menu": {"type": str, "metavar": "NAME"},
     "--bunches": {"type": int, "metavar": "N"},
     "--clock-ns": {"type": float, "metavar": "NS"},
+    "--interval": {"type": int, "metavar": "CLOCKS"},
 }
 """Arguments of ``add_argument``, where an option is not a path."""
 _BUILT_IN = (ValueError, TypeError, OSError, RuntimeError, ImportError)
@@ -178,7 +180,7 @@ def _network_lines(chosen: argparse.Namespace) -> Iterable[str]:
         case "emulate":
             return verbs.emulate(chosen.source, chosen.events, chosen.out)
         case "synth":
-            return verbs.synth(chosen.source, chosen.out, chosen.clock_ns, full=chosen.full)
+            return verbs.synth(chosen.source, chosen.out, chosen.clock_ns, chosen.interval, full=chosen.full)
         case "rate":
             return verbs.rate(chosen.source, chosen.events, chosen.out, chosen.khz, chosen.menu, chosen.bunches)
         case _:

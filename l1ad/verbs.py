@@ -149,7 +149,7 @@ def _working_points(points: Iterable[WorkingPoint]) -> Iterator[str]:
         yield "  ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)).rstrip()
 
 
-def synth(source: Path, out: Path, clock_ns: float | None, *, full: bool) -> Iterator[str]:
+def synth(source: Path, out: Path, clock_ns: float | None, interval: int | None, *, full: bool) -> Iterator[str]:
     """RTL of a network: written, simulated clock by clock on random events, and synthesised.
 
     Raises
@@ -167,7 +167,7 @@ def synth(source: Path, out: Path, clock_ns: float | None, *, full: bool) -> Ite
     from l1ad.study.agreement import compare_hardware
 
     network = Network.load(source)
-    design = rtl(network, CLOCK_NS if clock_ns is None else clock_ns)
+    design = rtl(network, CLOCK_NS if clock_ns is None else clock_ns, interval=1 if interval is None else interval)
     yield from (f"{path}: {design.latency_cycles} clocks of {design.clock_ns:g} ns" for path in design.write(out))
     x = random_inputs(network, N_SIMULATED)
     expected = emulate(network, x)
@@ -177,7 +177,7 @@ def synth(source: Path, out: Path, clock_ns: float | None, *, full: bool) -> Ite
     agreed = compare_hardware(network, who, expected, threshold, found.score, found.accept)
     yield f"reference = {who}: {agreed.n_mismatches} mismatches in {agreed.n_events} events, {found.clocks} clocks"
     rows = open_synthesis(design, full=full)
-    who = "netlist (gate level, balanced)"
+    who = f"netlist (gate level{', balanced' * (design.interval_cycles == 1)})"
     agreed = compare_hardware(network, who, expected, threshold, *gate_level(design, x, threshold, full=full))
     yield f"reference = {who}: {agreed.n_mismatches} mismatches in {agreed.n_events} events"
     for row in rows:

@@ -126,6 +126,10 @@ class RtlConfig:
         for name in ("clock_ns", "clocks_per_bx", "events", "latency_ns"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name} must be positive, not {getattr(self, name)}")
+        if not 1 <= self.interval_cycles <= self.clocks_per_bx:
+            raise ValueError(
+                f"interval_cycles must be from 1 to clocks_per_bx, {self.clocks_per_bx}, not {self.interval_cycles}"
+            )
         if not 0 < self.share <= 1:
             raise ValueError(f"share must be above 0 and at most 1, not {self.share}")
 

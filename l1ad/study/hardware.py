@@ -111,7 +111,7 @@ def _rtl(run: Run, paths: ModelPaths, network: Network) -> None:
 
 def _simulated(run: Run, paths: ModelPaths, network: Network) -> Simulated:
     config = run.study.config
-    design = rtl(network, config.rtl.clock_ns)
+    design = rtl(network, config.rtl.clock_ns, interval=config.rtl.interval_cycles)
     lint(design)
     points = load_thresholds(paths.thresholds, network.digest).working_points
     thresholds = [point.threshold.raw for point in points if isinstance(point.threshold, Threshold)]
@@ -139,6 +139,7 @@ def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> 
         "network": network.digest,
         "target": asdict(config.firmware),
         "clock_ns": config.rtl.clock_ns,
+        "interval_cycles": config.rtl.interval_cycles,
         "vitis": vitis,
         "rtl": asked.rtl,
         "full": asked.full,
@@ -148,9 +149,13 @@ def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> 
     target = replace(config.firmware, clock_ns=config.rtl.clock_ns, reuse_factor=1)  # of RTL, not of hls4ml's project
 
     def action() -> None:
-        rows, notes, gates = [estimate(network, target)], [], None
+        rows, notes, gates = list[Resources](), list[str](), None
+        if config.rtl.interval_cycles == 1:
+            rows.append(estimate(network, target))
+        else:
+            notes.append("The estimate before synthesis knows one event a clock only, and was left out.")
         if asked.rtl:
-            design = rtl(network, config.rtl.clock_ns)
+            design = rtl(network, config.rtl.clock_ns, interval=config.rtl.interval_cycles)
             rows += open_synthesis(design, full=asked.full)
             gates = _gates(run, network, design, full=asked.full)
             notes.append("LUT and FF of logic synthesis are Yosys' of l1ad's own RTL, not of hls4ml's C++.")

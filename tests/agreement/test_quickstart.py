@@ -26,7 +26,16 @@ from l1ad.events.store import EventFile, inputs
 from l1ad.hardware.resources import ESTIMATE, HLS, LOGIC, TIMED
 from l1ad.network import Network
 from l1ad.study import pipeline, plots, report, samples
-from l1ad.study.artefacts import Agreements, PerformanceTable, ResourceTable, Run, Training, load_scores, scored_by
+from l1ad.study.artefacts import (
+    Agreements,
+    PerformanceTable,
+    ResourceTable,
+    Run,
+    Simulated,
+    Training,
+    load_scores,
+    scored_by,
+)
 from l1ad.study.config import load_study
 from l1ad.study.hardware import Verdict, synth, verdict
 from l1ad.study.summary import summary
@@ -358,6 +367,19 @@ def test_another_clock_needs_no_training(copy):
     built = {f"{model}: build" for model in MODELS}
     others = {f"{model}: {step}" for model in MODELS for step in ("train", "convert")}
     assert done_and_skipped(done.stdout) == (built, others)
+
+
+def test_hardware_that_is_used_again_needs_no_training(copy):
+    edit(copy / "tiny.toml", "[rtl]", "[rtl]\ninterval_cycles = 5")
+    status, output = run_main("synth", "tiny.toml")
+    assert status == 0
+    assert done_and_skipped(output)[0] == {"small_vae: rtl", "small_vae: resources", "small_ae: resources"}
+    simulated = documents.load(Simulated, copy / "runs/tiny/small_vae/simulated.json")
+    table = documents.load(ResourceTable, copy / "runs/tiny/small_vae/resources.json")
+    assert simulated.agreement.n_mismatches == table.gates.n_mismatches == 0
+    assert simulated.agreement.n_events > 300
+    assert {row.stage: row.interval_cycles for row in table.rows} == {LOGIC: 5, TIMED: 5}
+    assert "knows one event a clock only" in table.note
 
 
 def test_an_interrupted_run_goes_on(copy, monkeypatch):

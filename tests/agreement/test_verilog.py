@@ -201,17 +201,21 @@ def test_a_large_table(require):
     np.testing.assert_array_equal(simulate(rtl(network, 5.0), x, 0).score, table)
 
 
-def test_the_verb_writes_simulates_and_synthesises(require, tmp_path, capsys):
+@pytest.mark.parametrize("interval", [1, 4])
+def test_the_verb_writes_simulates_and_synthesises(interval, require, tmp_path, capsys):
     for tool in ("verilator", "compiler", "yosys"):
         require(tool)
     network, _ = example(11, 3)
     network.save(tmp_path / "network.json")
-    assert main(["synth", str(tmp_path / "network.json"), "--out", str(tmp_path / "rtl"), "--clock-ns", "4"]) == 0
+    options = ["--out", str(tmp_path / "rtl"), "--clock-ns", "4", "--interval", str(interval)]
+    assert main(["synth", str(tmp_path / "network.json"), *options]) == 0
     said = [line for line in capsys.readouterr().out.splitlines() if not line.startswith("  ")]  # progress
     written, simulated, gates, logic, timing = said
     assert re.fullmatch(rf"{tmp_path}/rtl/l1ad_score\.v: \d+ clocks of 4 ns", written)
     assert re.fullmatch(r"reference = RTL \(Verilator [\d.]+\): 0 mismatches in \d{5} events, \d{5} clocks", simulated)
-    assert re.fullmatch(r"reference = netlist \(gate level, balanced\): 0 mismatches in \d{5} events", gates)
+    assert re.fullmatch(
+        rf"reference = netlist \(gate level{', balanced' * (interval == 1)}\): 0 mismatches in \d{{5}} events", gates
+    )
     assert re.match(
         r"logic synthesis, UltraScale\+, any: \d+ LUT, \d+ FF, 0 DSP, 0 BRAM, \d+ ns; .*osys .*, fast: ", logic
     )
