@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from h5py.h5d import DatasetID
 from numcodecs import blosc
 from numpy.typing import NDArray
 from xxhash import xxh3_64_intdigest
@@ -24,7 +25,7 @@ from xxhash import xxh3_64_intdigest
 from l1ad.compiler import library
 from l1ad.errors import ToolNotFoundError
 
-__all__ = ["CHECKSUMS", "Chunks", "Unpacker", "batches", "create", "is_packed", "put"]
+__all__ = ["CHECKSUMS", "Chunks", "Unpacker", "batches", "create", "packed_rows", "put"]
 
 CHECKSUMS = "checksums"
 """Dataset (chunks along the events, slots of all datasets) of the XXH3-64 of packed chunks."""
@@ -65,10 +66,11 @@ def put(dataset: Any, start: int, array: NDArray[Any], *, archive: bool) -> list
     return out
 
 
-def is_packed(dataset: Any) -> bool:
-    """Whether a dataset is packed by Blosc and nothing else."""
-    plist = dataset.id.get_create_plist()
-    return bool(plist.get_nfilters() == 1 and plist.get_filter(0)[0] == _FILTER)
+def packed_rows(dataset: DatasetID) -> int | None:
+    """Events of a chunk of a dataset that is packed by Blosc and nothing else; None of any other."""
+    plist = dataset.get_create_plist()
+    packed = plist.get_nfilters() == 1 and plist.get_filter(0)[0] == _FILTER
+    return int(plist.get_chunk()[0]) if packed else None
 
 
 class Chunks:
@@ -79,24 +81,22 @@ class Chunks:
 
     Parameters
     ----------
-    dataset : of an HDF5 file open for reading, for which `is_packed` is true
-    column : of its first slot among the checksums
+    name : str
+    dataset : of an HDF5 file open for reading
+    rows : int
+        Events of a chunk, as `packed_rows` says.
+    column : int
+        Of its first slot among the checksums.
 
     Attributes
     ----------
-    name : str
+    name, rows, column : as given
     dtype : of what is stored
-    rows : int, events of a chunk
-    column : int
     """
 
-    def __init__(self, dataset: Any, column: int) -> None:
-        self.name, self.dtype, self.rows, self.column = (
-            dataset.name.strip("/"),
-            dataset.dtype,
-            dataset.chunks[0],
-            column,
-        )
+    def __init__(self, name: str, dataset: DatasetID, rows: int, column: int) -> None:
+        self.name, self.rows, self.column = name, rows, column
+        self.dtype: np.dtype[Any] = dataset.dtype
         self._dataset = dataset
 
     @cached_property
@@ -104,12 +104,12 @@ class Chunks:
         """First byte of each chunk, and how many there are, 0 if it is not there: (chunks, slots, 2)."""
         shape = self._dataset.shape
         places = np.zeros((-(-shape[0] // self.rows), *shape[1:], 2), np.int64)
-
-        def note(chunk: Any) -> None:
-            start, *slot = chunk.chunk_offset
-            places[(start // self.rows, *slot)] = chunk.byte_offset, chunk.size
-
-        self._dataset.id.chunk_iter(note)
+        found: list[Any] = []
+        self._dataset.chunk_iter(found.append)
+        if found:
+            offset, _, *place = zip(*found, strict=True)
+            start, *slot = np.array(offset).T
+            places[(start // self.rows, *slot)] = np.array(place).T
         return places.reshape(len(places), -1, 2)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from functools import cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Self
@@ -17,7 +18,7 @@ from typing import Any, Self
 import h5py
 import numpy as np
 
-from l1ad.events.chunks import CHECKSUMS, Chunks, Unpacker, create, is_packed, put
+from l1ad.events.chunks import CHECKSUMS, Chunks, Unpacker, create, packed_rows, put
 from l1ad.events.schema import Schema, load_schema
 from l1ad.events.table import (
     META,
@@ -57,6 +58,11 @@ __all__ = [
 
 FORMAT = 2
 CHUNK = 65_536  # events per HDF5 chunk; a file with fewer has them all in one
+
+
+@cache
+def _digest(name: str) -> str:  # not by schema: equal ones with lsb 1 and 1.0 differ in it
+    return load_schema(name).digest()
 
 
 def _datasets(schema: Schema) -> dict[str, np.dtype[Any]]:
@@ -128,7 +134,7 @@ class EventFile:
             self._file = h5py.File(self.path, "r")
         except OSError as error:
             raise OSError(f"{damaged} ({error}); copy it again") from None
-        self._data: dict[str, Any] = {}
+        self._data: dict[str, h5py.h5d.DatasetID] = {}  # opened five times as fast as h5py.Dataset
         self._packed: dict[str, Chunks] = {}
         try:
             self._open(schema)
@@ -150,32 +156,26 @@ class EventFile:
         if version != FORMAT:
             raise ValueError(f"{self.path}: format must be {FORMAT}, not {version}; use the l1ad that wrote it")
         self.schema = load_schema(name) if schema is None else schema
-        if self.schema.digest() != digest:
+        if digest != (_digest(name) if schema is None else schema.digest()):
             raise ValueError(
                 f"{self.path}: schema must be the {name!r} that it was written with, not the present "
                 f"{self.schema.name!r}; pass the original as schema"
             )
         self._content_digest: str | None = stored.pop("content_digest", None)
         self.attrs: dict[str, Any] = stored
-        self._length = len(self._dataset("meta/weight", ndim=1))
-        for key in META:
-            self._dataset(f"meta/{key}", ndim=2 if key in NAMED else 1)
-        for key, (collection, _) in self.schema.columns().items():
-            self._dataset(key.replace(".", "/"), ndim=2, slots=collection.slots)
+        self._length = self._dataset("meta/weight")[0]
+        known = {name.replace(".", "/"): collection.slots for name, (collection, _) in self.schema.columns().items()}
         self._rows, column = CHUNK, 0
         for key in _datasets(self.schema):
-            data = self._data[key]
-            if is_packed(data):
-                self._packed[key], self._rows = Chunks(data, column), data.chunks[0]
-            column += data.shape[1] if data.ndim == 2 else 1
+            _, *slots = self._dataset(key, known.get(key))
+            if rows := packed_rows(self._data[key]):
+                self._packed[key], self._rows = Chunks(key, self._data[key], rows, column), rows
+            column += slots[0] if slots else 1
         if self._packed:
-            self._checksums = self._dataset_checksums((-(-len(self) // self._rows), column))
-
-    def _dataset_checksums(self, shape: tuple[int, int]) -> Any:
-        table = self._file.get(CHECKSUMS)
-        if getattr(table, "shape", None) != shape or table.dtype != np.uint64:
-            raise ValueError(f"{self.path}: dataset {CHECKSUMS} must be uint64 {shape}; the file is not complete")
-        return table[()]
+            table, shape = self._file.get(CHECKSUMS), (-(-len(self) // self._rows), column)
+            if getattr(table, "shape", None) != shape or table.dtype != np.uint64:
+                raise ValueError(f"{self.path}: dataset {CHECKSUMS} must be uint64 {shape}; the file is not complete")
+            self._checksums = table[()]
 
     @property
     def content_digest(self) -> str:
@@ -184,25 +184,27 @@ class EventFile:
             raise ValueError(f"{self.path}: attribute content_digest must exist; write the file again with EventWriter")
         return self._content_digest
 
-    def _dataset(self, name: str, ndim: int, slots: int | None = None) -> Any:
+    def _dataset(self, name: str, slots: int | None = None) -> tuple[int, ...]:
+        """Open a dataset and check it, all but its values; its shape."""
         try:
-            data = self._file[name]
+            data = h5py.h5o.open(self._file.id, name.encode())
         except KeyError as error:
             if not any(words in str(error) for words in ("doesn't exist", "not found")):
                 raise  # it is there, and cannot be opened; only HDF5's text says so (to list a damaged group may crash)
             raise ValueError(f"{self.path}: dataset {name} must exist; the file is not complete") from None
         shape: tuple[int, ...] = getattr(data, "shape", ())
         rows = getattr(self, "_length", shape[0] if shape else 0)
+        group, _, key = name.partition("/")
+        ndim = 1 if group == "meta" and key not in NAMED else 2
         if len(shape) != ndim or shape[0] != rows or (slots is not None and shape[1] != slots):
             expected = f"({rows}, {slots})" if slots else f"{ndim} axes and {rows} rows"
             raise ValueError(f"{self.path}: dataset {name} must be {expected}, not shape {shape}")
-        group, _, key = name.partition("/")
         floating = group == "meta" and META[key][0].startswith("f")
-        if data.dtype.kind not in ("f" if floating else "iu"):
-            kind = "floating point" if floating else "integer"
-            raise ValueError(f"{self.path}: dataset {name} must be {kind}, not {data.dtype}")
+        kinds, expected = ("f", "floating point") if floating else ("iu", "integer")
+        if data.dtype.kind not in kinds:
+            raise ValueError(f"{self.path}: dataset {name} must be {expected}, not {data.dtype}")
         self._data[name] = data
-        return data
+        return shape
 
     def __enter__(self) -> Self:
         return self
@@ -357,11 +359,11 @@ class EventFile:
     def _array(self, name: str, start: int, stop: int, dtype: np.dtype[Any], sums: dict[int, list[int]]) -> Array:
         """Rows of a dataset; of two axes, in Fortran order: to scatter slots over rows takes as long as to unpack."""
         data = self._data[name]
-        out = np.empty((1 if data.ndim == 1 else data.shape[1], stop - start), dtype)
+        out = np.empty((1 if data.rank == 1 else data.shape[1], stop - start), dtype)
         for slot, row in enumerate(out):
             for a, b in self._cuts(start, stop):
                 row[a - start : b - start] = self._stored(name, slot, a, b, sums)
-        return out[0] if data.ndim == 1 else out.T
+        return out[0] if data.rank == 1 else out.T
 
     def _stored(self, name: str, slot: int, start: int, stop: int, sums: dict[int, list[int]]) -> Array:
         """Events ``start:stop``, all of one chunk, of one slot of a dataset, as stored."""
@@ -369,7 +371,7 @@ class EventFile:
             number, first = divmod(start, self._rows)
             unpacker = Unpacker(self._file.id.get_vfd_handle(), [(self._packed[name], slot)])
             return unpacker.unpack(number, sums[number])[0][first : first + stop - start]
-        data = self._data[name]
+        data = h5py.Dataset(self._data[name])
         return np.asarray(data[start:stop] if data.ndim == 1 else data[start:stop, slot])
 
 

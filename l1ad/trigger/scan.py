@@ -20,7 +20,7 @@ from l1ad.emulate.native import Native
 from l1ad.events.menu import Menu, decide, load_menu
 from l1ad.events.schema import Schema, input_columns
 from l1ad.events.store import CHUNK, EventFile, inputs
-from l1ad.events.stream import EventStream
+from l1ad.events.stream import EventStream, expand
 from l1ad.events.table import Block, Place, input_places
 from l1ad.network import Network
 from l1ad.progress import task
@@ -78,7 +78,13 @@ def fill(
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     _check_edges(category)
-    stream = EventStream(files, columns=(), meta=_quantities(category, weighted))
+    return _fill(network, EventStream(files, columns=(), meta=()), category, weighted, threads)
+
+
+def _fill(
+    network: Network, stream: EventStream, category: Category, weighted: bool = True, threads: int | None = None
+) -> Histogram:
+    """See `fill`."""
     if not len(stream):
         raise ValueError(f"{stream.paths[0]}: must hold at least one event")
     selection = selection_of(network, stream.schema, str(stream.paths[0]))
@@ -142,7 +148,7 @@ def thresholds_of(
     stream = EventStream(files, columns=(), meta=())
     simulated = _simulated(stream)
     name, category = _decisions(stream, menu)
-    histogram = fill(network, files, category=category)
+    histogram = _fill(network, stream, category)
     return Thresholds(
         digest=network.digest,
         score_type=str(network.score.out),
@@ -194,7 +200,7 @@ def may_share_collisions(files: str | Path | Iterable[str | Path]) -> Path | Non
 
     They do not where no collision is identified, or numbers rise from event to event: what memory allows to tell.
     """
-    for path in EventStream(files, columns=(), meta=["collision"]).paths:
+    for path in expand(files):
         last = -1
         with EventFile(path) as file:
             for block in file.raw((), ["collision"]):

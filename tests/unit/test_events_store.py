@@ -124,6 +124,11 @@ def damage(path, change):
         change(file)
 
 
+def make_group(file):
+    del file["jet/eta"]
+    file.create_group("jet/eta")
+
+
 def replace(name, array):
     def change(file):
         del file[name]
@@ -147,6 +152,7 @@ def spoil(path, name, value):
     [
         (lambda f: f.__delitem__("jet/eta"), r"events\.h5: dataset jet/eta must exist; the file is not complete"),
         (replace("jet/eta", np.zeros((50, 11), np.int8)), r"jet/eta must be \(50, 12\), not shape \(50, 11\)"),
+        (make_group, r"jet/eta must be \(50, 12\), not shape \(\)"),
         (replace("mu/pt", np.zeros((49, 8), np.int16)), r"mu/pt must be \(50, 8\), not shape \(49, 8\)"),
         (replace("eg/pt", np.zeros((50, 12))), r"dataset eg/pt must be integer, not float64"),
         (replace("meta/weight", np.zeros(50, int)), r"dataset meta/weight must be floating point, not int64"),
@@ -584,6 +590,29 @@ def test_chunks_that_are_not_ours_are_refused(path):
             list(file.raw([("mu.pt", 0)]))
         with pytest.raises(OSError, match="dataset mu/pt, slot 1, chunk 0: must unpack, it is not what Blosc wrote"):
             list(file.raw([("met.pt", 0), ("mu.pt", 1)]))
+
+
+@pytest.mark.parametrize("there", [[], [1], [0, 2, 3, 4, 5, 6, 7]])
+def test_chunks_that_are_not_there_are_noticed(path, events, there):
+    def lose(file):
+        old = file["mu/pt"]
+        packed = {slot: old.id.read_direct_chunk((0, slot))[1] for slot in there}
+        dtype = old.dtype
+        del old, file["mu/pt"]
+        chunks.create(file, "mu/pt", dtype, 8, 50, archive=False)
+        file["mu/pt"].resize(50, axis=0)
+        for slot, chunk in packed.items():
+            file["mu/pt"].id.write_direct_chunk((0, slot), chunk)
+
+    damage(path, lose)
+    with EventFile(path) as file:
+        for slot in range(8):
+            if slot in there:
+                (block,) = file.raw([("mu.pt", slot)])
+                np.testing.assert_array_equal(block.columns[0], events.columns["mu.pt"][:, slot])
+            else:
+                with pytest.raises(OSError, match=f"dataset mu/pt, slot {slot}, chunk 0: not the checksum"):
+                    list(file.raw([("mu.pt", slot)]))
 
 
 def test_any_program_with_the_filter_reads_the_file(path, events, require):

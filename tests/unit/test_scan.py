@@ -115,7 +115,7 @@ def test_working_points_are_those_of_stored_scores(parts):
         working_point(scores, events.meta["weight"], taken, target, collider.crossing_rate_hz, simulated=True)
         for target in targets
     ]
-    found = thresholds_of(NETWORK, files, targets, collider)
+    found = thresholds_of(NETWORK, iter(EventStream(files).paths), targets, collider)  # looked at once
     assert (found.digest, found.score_type, found.simulated) == (NETWORK.digest, str(NETWORK.score.out), True)
     assert found.sample == ", ".join(str(path) for path in EventStream(files).paths)
     assert found.provenance == "random numbers (part-0), random numbers (part-1), random numbers (part-2)"
