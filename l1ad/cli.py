@@ -63,6 +63,7 @@ _OPTION_HELP = {
     "--clock-ns": "period that the pipeline is cut for, by default 5",
     "--interval": "clocks from an event to the next, over which logic is used again, by default 1",
 }
+_FULL_HELP = "all of Yosys's passes, for all models, and place-and-route on an ECP5 if nextpnr is installed"
 _OPTION_KIND: dict[str, dict[str, Any]] = {
     "--khz": {"type": float, "nargs": "+", "metavar": "KHZ"},
     "--menu": {"type": str, "metavar": "NAME"},
@@ -92,7 +93,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             kind = _OPTION_KIND.get(option, {"type": Path, "metavar": "PATH"}) | many
             sub.add_argument(option, help=_OPTION_HELP[option], **kind)
         if verb == "synth":
-            sub.add_argument("--full", action="store_true", help="all of Yosys's passes, for all models")
+            sub.add_argument("--full", action="store_true", help=_FULL_HELP)
         if verb == "report":
             sub.add_argument(
                 "--vendor", type=Path, metavar="FOLDER", help="reports of Vitis HLS and Vivado to show too"

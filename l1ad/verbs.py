@@ -14,6 +14,7 @@ from l1ad.network import Network
 if TYPE_CHECKING:
     from l1ad.events.schema import InputColumn
     from l1ad.fixed import Raw
+    from l1ad.hardware.resources import Resources
     from l1ad.trigger.rates import WorkingPoint
 
 N_EVENTS = 100_000
@@ -150,7 +151,7 @@ def _working_points(points: Iterable[WorkingPoint]) -> Iterator[str]:
 
 
 def synth(source: Path, out: Path, clock_ns: float | None, interval: int | None, *, full: bool) -> Iterator[str]:
-    """RTL of a network: written, simulated clock by clock on random events, and synthesised.
+    """RTL of a network: written, simulated clock by clock on random events, and synthesised; if `full`, routed.
 
     Raises
     ------
@@ -163,7 +164,7 @@ def synth(source: Path, out: Path, clock_ns: float | None, interval: int | None,
     from l1ad.emulate import emulate
     from l1ad.hardware.rtl.build import rtl
     from l1ad.hardware.simulate import simulate
-    from l1ad.hardware.synthesis.evidence import gate_level, open_synthesis
+    from l1ad.hardware.synthesis.evidence import gate_level, open_routing, open_synthesis
     from l1ad.study.agreement import compare_hardware
 
     network = Network.load(source)
@@ -180,11 +181,18 @@ def synth(source: Path, out: Path, clock_ns: float | None, interval: int | None,
     who = f"netlist (gate level{', balanced' * (design.interval_cycles == 1)})"
     agreed = compare_hardware(network, who, expected, threshold, *gate_level(design, x, threshold, full=full))
     yield f"reference = {who}: {agreed.n_mismatches} mismatches in {agreed.n_events} events"
-    for row in rows:
-        counts = ((row.lut, "LUT"), (row.ff, "FF"), (row.dsp, "DSP"), (row.bram, "BRAM"))
-        said = [f"{n} {what}" for n, what in counts if n is not None]
-        said += [] if row.period_ns is None else [f"{row.period_ns:.2f} ns a clock"]
-        yield f"{row.stage}, {row.part}: {', '.join(said)}, {row.latency_ns:g} ns; {row.tool}"
+    yield from map(_resources, rows)
+    if full:
+        routed, what = open_routing(design)
+        yield from map(_resources, routed)
+        yield what
+
+
+def _resources(row: Resources) -> str:
+    counts = ((row.lut, "LUT"), (row.ff, "FF"), (row.dsp, "DSP"), (row.bram, "BRAM"))
+    said = [f"{n} {what}" for n, what in counts if n is not None]
+    said += [] if row.period_ns is None else [f"{row.period_ns:.2f} ns a clock"]
+    return f"{row.stage}, {row.part}: {', '.join(said)}, {row.latency_ns:g} ns; {row.tool}"
 
 
 def compare(source: Path, against: Path, events: Path | None) -> Iterator[str]:

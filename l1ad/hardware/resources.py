@@ -16,7 +16,7 @@ TIMED = "static timing before routing"
 PLACED = "placement"
 ROUTED = "place-and-route"
 STAGES = (ESTIMATE, HLS, COSIMULATION, LOGIC, TIMED, PLACED, ROUTED)
-"""In the order of the work, from the least certain numbers to the most."""
+"""In the order of the work, from the least certain numbers to the most, of the part that they are for."""
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,8 @@ class ResourceTable:
         Whether all was synthesised that can be.
     gates : Agreement or None
         Of the reference and the netlist that was synthesised.
+    vendor : str or None
+        Folder of the vendor's reports that were read.
     """
 
     network_digest: str
@@ -66,6 +68,7 @@ class ResourceTable:
     note: str
     full: bool
     gates: Agreement | None
+    vendor: str | None
 
 
 @dataclass(frozen=True)

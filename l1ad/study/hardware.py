@@ -17,7 +17,8 @@ from l1ad.hardware.resources import STAGES, Resources, estimate
 from l1ad.hardware.rtl.build import rtl
 from l1ad.hardware.rtl.design import Design
 from l1ad.hardware.simulate import lint, simulate
-from l1ad.hardware.synthesis.evidence import gate_level, open_synthesis
+from l1ad.hardware.synthesis.evidence import gate_level, open_routing, open_synthesis, router
+from l1ad.hardware.synthesis.place import DEVICE
 from l1ad.hardware.target import part_of
 from l1ad.hardware.vectors import write_vectors
 from l1ad.hardware.vendor.folder import read_folder
@@ -47,16 +48,21 @@ def synth(run: Run, *, full: bool, vendor: Path | None) -> None:
     full : bool
         RTL and all of Yosys's passes for all models; what was found so is kept.
     vendor : Path or None
-        Folder of reports of Vitis HLS and Vivado: of the study's only RTL model, or one folder below for each model.
+        Folder of reports of Vitis HLS and Vivado: of the study's only RTL model, or one folder below for each model;
+        None for that of the time before, if it is still there.
     """
     for name in run.study.config.models:
         paths = run.paths(name)
         network = Network.load(paths.network)
-        thorough = full or _was_full(paths, network)
+        before = _before(paths, network)
+        thorough = full or (before is not None and before.full)
         has_rtl = thorough or name in run.study.config.rtl_models
         if has_rtl:
             _rtl(run, paths, network)
-        _resources(run, paths, network, _Asked(has_rtl, thorough, _vendor_folder(run, name, vendor)))
+        reports = _vendor_folder(run, name, vendor)
+        if reports is None and before is not None and before.vendor is not None and Path(before.vendor).is_dir():
+            reports = Path(before.vendor)
+        _resources(run, paths, network, _Asked(has_rtl, thorough, reports))
 
 
 @dataclass(frozen=True)
@@ -68,11 +74,13 @@ class _Asked:
     vendor: Path | None
 
 
-def _was_full(paths: ModelPaths, network: Network) -> bool:
-    if not paths.resources.is_file():
-        return False
-    table = documents.load(ResourceTable, paths.resources)
-    return table.full and table.network_digest == network.digest
+def _before(paths: ModelPaths, network: Network) -> ResourceTable | None:
+    """The network's table as it is, whose thoroughness and reports are kept."""
+    try:
+        table = documents.load(ResourceTable, paths.resources)
+    except (OSError, ValueError):  # none, or of another l1ad: it is made anew
+        return None
+    return table if table.network_digest == network.digest else None
 
 
 def _vendor_folder(run: Run, name: str, vendor: Path | None) -> Path | None:
@@ -133,7 +141,7 @@ def _simulated(run: Run, paths: ModelPaths, network: Network) -> Simulated:
 
 
 def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> None:
-    """Estimate resources, synthesise by Yosys, and by Vitis HLS where it is on the PATH: ``resources.json``."""
+    """Estimate resources, synthesise by Yosys, route by nextpnr, Vitis HLS if it is on the PATH: ``resources.json``."""
     config, vitis = run.study.config, find_vitis()
     made_from: dict[str, Any] = {
         "network": network.digest,
@@ -143,6 +151,7 @@ def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> 
         "vitis": vitis,
         "rtl": asked.rtl,
         "full": asked.full,
+        "nextpnr": router() if asked.full else None,
         "vendor": None if asked.vendor is None else path_digest(asked.vendor),
     }
 
@@ -159,6 +168,10 @@ def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> 
             rows += open_synthesis(design, full=asked.full)
             gates = _gates(run, network, design, full=asked.full)
             notes.append("LUT and FF of logic synthesis are Yosys' of l1ad's own RTL, not of hls4ml's C++.")
+            if asked.full:
+                routed, said = open_routing(design)
+                rows += routed
+                notes.append(said)
         else:
             notes.append("No RTL was asked for: `l1ad synth --full` makes it.")
         if vitis:
@@ -171,7 +184,9 @@ def _resources(run: Run, paths: ModelPaths, network: Network, asked: _Asked) -> 
             rows += read_folder(asked.vendor, None)
             notes.append(f"Reports of {asked.vendor} were read.")
         rows.sort(key=lambda row: STAGES.index(row.stage))
-        documents.save(paths.resources, ResourceTable(network.digest, tuple(rows), " ".join(notes), asked.full, gates))
+        reports = None if asked.vendor is None else str(asked.vendor.resolve())
+        table = ResourceTable(network.digest, tuple(rows), " ".join(notes), asked.full, gates, reports)
+        documents.save(paths.resources, table)
 
     run_stage(paths.folder, "resources", made_from, (paths.resources,), action)
 
@@ -197,7 +212,9 @@ class Verdict:
 
 
 def verdict(row: Resources, config: RtlConfig, part: str) -> Verdict:
-    """A row against the budget, in shares of the look-up tables of a part."""
+    """A row against the budget, in shares of the look-up tables of a part; the budget is not of `DEVICE`."""
+    if row.part == DEVICE:
+        return Verdict(None, None, None)
     device = part_of(part)
     share = None if row.lut is None or device is None else row.lut / device.lut
     return Verdict(

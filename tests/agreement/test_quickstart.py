@@ -489,6 +489,9 @@ def test_reports_of_a_vendor_are_shown(copy, tmp_path):
     assert [row.stage for row in table.rows] == [ESTIMATE, HLS, LOGIC, TIMED]
     assert table.rows[1].lut == 17171
     assert HLS in (run.study.runs / "report.html").read_text(encoding="utf-8")
+    status, output = run_main("report", "tiny.toml")
+    assert status == 0
+    assert "small_vae: resources" in done_and_skipped(output)[1], "they stay"
     text = (tmp_path / "reports/csynth.xml").read_text()
     (tmp_path / "reports/csynth.xml").write_text(text[: len(text) // 2])
     done = command_line("report", "tiny.toml", "--vendor", tmp_path / "reports", cwd=copy)

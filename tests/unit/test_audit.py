@@ -478,7 +478,7 @@ def leave(digest, threshold=100, names=("agreement", "resources", "thresholds", 
     if "agreement" in names:
         documents.save(f"{folder}/agreement.json", Agreements(digest, (), {}))
     if "resources" in names:
-        documents.save(f"{folder}/resources.json", ResourceTable(digest, (), "", False, None))
+        documents.save(f"{folder}/resources.json", ResourceTable(digest, (), "", False, None, None))
     if "thresholds" in names:
         save_thresholds(f"{folder}/thresholds.json", Thresholds(digest, *told, points))
     if "scores" in names:

@@ -139,8 +139,9 @@ ARTEFACTS = [
         "no tool: estimates",
         False,
         Agreement("reference", "netlist", 7, 0, 1, None),
+        "reports",
     ),
-    ResourceTable("d" * 64, (), "nothing", True, None),
+    ResourceTable("d" * 64, (), "nothing", True, None, None),
     Simulated("d" * 64, "e" * 64, Agreement("reference", "RTL", 7, 0, 1, None), 5.0, 9, 20, 3),
     PerformanceTable(
         (SignalEfficiency("ae", 1e4, "A → 4ℓ", Efficiency(0.5, 0.4, 0.6, 100.0)),),
