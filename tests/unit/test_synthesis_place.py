@@ -213,7 +213,12 @@ def no_yosys(monkeypatch):
     for module in (evidence, hardware):
         monkeypatch.setattr(module, "open_synthesis", lambda *_, **__: [])
         monkeypatch.setattr(module, "gate_level", scores)
-    monkeypatch.setattr(simulate, "simulate", lambda *a: SimpleNamespace(score=scores(*a)[0], tool="fake", clocks=1))
+
+    def simulated(*given):
+        score, accept = scores(*given)
+        return SimpleNamespace(score=score, accept=accept, tool="fake", clocks=1)
+
+    monkeypatch.setattr(simulate, "simulate", simulated)
     monkeypatch.setattr(hardware, "_gates", lambda *_, **__: None)
 
 
