@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l1ad.compare import corners
-from l1ad.events.menu import decide, load_menu
+from l1ad.events.menu import load_menu, takes
 from l1ad.events.schema import InputColumn, input_columns, presence_index
 from l1ad.events.store import EventFile, Events, assert_disjoint, event_hash, inputs, split
 from l1ad.files import file_digest
@@ -129,7 +129,7 @@ def rate_sample(run: Run) -> RateSample:
         for events in file.chunks():
             weights.append(events.meta["weight"])
             groups.append(events.meta["collision"].astype(np.int64))
-            taken.append(decide(events, menu).any(axis=1))
+            taken.append(takes(events, menu))
         simulated = file.attrs.get("simulated")
         if not isinstance(simulated, bool):
             raise ValueError(f"{file.path}: attribute simulated must say true or false; write it with EventWriter")

@@ -36,7 +36,7 @@ BUNCH_PLACES = 3564
 MIN_EFFECTIVE = 25.0
 """Effective number of accepted events below which a rate (then known to worse than 20 %) is refused."""
 
-PURE_DEFINITION = "pure rate: rate of accepted events which no seed of the conventional menu takes"
+PURE_DEFINITION = "pure rate: rate of accepted events which no unprescaled seed of the menu takes"
 
 SIMULATED = "simulated, before dead time"
 MEASURED = "zero-bias data, before dead time"

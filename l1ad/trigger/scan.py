@@ -17,7 +17,7 @@ import numpy as np
 from l1ad.emulate import Histogram, native_emulator, reference
 from l1ad.emulate.checked import CHECKED, cores
 from l1ad.emulate.native import Native
-from l1ad.events.menu import Menu, decide, load_menu
+from l1ad.events.menu import Menu, load_menu, menu_columns, takes
 from l1ad.events.schema import Schema, input_columns
 from l1ad.events.store import CHUNK, EventFile, inputs
 from l1ad.events.stream import EventStream, expand
@@ -61,9 +61,9 @@ def fill(
     files : paths and glob patterns
         See `l1ad.events.stream.expand`.
     category : "taken", Menu, sequence of float, or None
-        Category 1 (`l1ad.trigger.histograms.TAKEN`) for events that any seed takes, else 0: as the decisions in the
-        files say, or as the menu decides.  Or edges of pileup bins, rising: category i from edge i on and below the
-        next, the last bin with its upper edge.  None for one category.
+        Category 1 (`l1ad.trigger.histograms.TAKEN`) for events that a seed takes, else 0: any as the decisions in the
+        files say, or any that is unprescaled, as the menu decides.  Or edges of pileup bins, rising: category i from
+        edge i on and below the next, the last bin with its upper edge.  None for one category.
     weighted : bool
         Whether to sum the events' weights, in units of `UNIT`; if not, events count alike.
     threads : int or None
@@ -267,10 +267,8 @@ class _Filler:
         if self.category == "taken":
             return np.asarray(block.meta["seeds"].any(axis=1), np.int64)
         if isinstance(self.category, Menu):
-            collections = {wanted.collection for seed in self.category.seeds for wanted in seed.objects}
-            named = [name for name in file.schema.columns() if name.partition(".")[0] in collections]
-            events = file.read(block.start, block.stop, named, ())
-            return np.asarray(decide(events, self.category).any(axis=1), np.int64)
+            events = file.read(block.start, block.stop, menu_columns(self.category, file.schema), ())
+            return np.asarray(takes(events, self.category), np.int64)
         edges, pileup = np.asarray(self.category, np.float64), block.meta["pileup"].astype(np.float64)
         bad = ~((pileup >= edges[0]) & (pileup <= edges[-1]))
         if bad.any():

@@ -10,7 +10,7 @@ import pytest
 from studies import random_trigger_events, small_network, write_events
 
 from l1ad.emulate import Histogram, native_emulator, reference
-from l1ad.events.menu import decide, load_menu
+from l1ad.events.menu import Menu, decide, load_menu, seed_of_name
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import EventFile, concatenate, inputs
 from l1ad.events.stream import EventStream
@@ -24,6 +24,7 @@ NETWORK = small_network(input_columns(SCHEMA))
 SAMPLE = Path(__file__).parents[2] / "sample" / "rate.h5"
 EDGES = (20, 40, 50.5, 80)
 MENU = load_menu()
+PAIRS = Menu("pairs", (seed_of_name("L1_DoubleMu4_Mass_Max20"), replace(seed_of_name("L1_SingleJet30"), prescale=2.0)))
 LENGTHS = (300, 1, 500)
 
 
@@ -67,6 +68,10 @@ def sorted_by(events, category):
         return (events.meta["seeds"].sum(axis=1) > 0).astype(int), 2
     if category is MENU:
         return decide(events, MENU).any(axis=1).astype(int), 2
+    if category is PAIRS:
+        decisions = decide(events, PAIRS).astype(int)
+        assert (decisions[:, 1] > decisions[:, 0]).any(), "the prescaled seed would take more"
+        return decisions[:, 0], 2
     return np.array([int(mu >= 40) + int(mu >= 50.5) for mu in events.meta["pileup"]], int), 3
 
 
@@ -78,7 +83,9 @@ def assert_same(found, expected):
 
 
 @pytest.mark.usefixtures("executor")
-@pytest.mark.parametrize("category", [None, "taken", MENU, EDGES], ids=["one", "taken", "menu", "pileup"])
+@pytest.mark.parametrize(
+    "category", [None, "taken", MENU, PAIRS, EDGES], ids=["one", "taken", "menu", "pairs", "pileup"]
+)
 @pytest.mark.parametrize("weighted", [True, False])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_it_counts_the_scores(parts, category, weighted, threads):
