@@ -35,6 +35,7 @@ _FILE_HELP = {
     "minimise": "drop what NETWORK.json provably does not need, and prove that nothing changes",
     "lint": "what is likely to go wrong: a PROJECT, NETWORK.json or STUDY.toml",
     "fuzz": "random networks through every executor; disagreements are shrunk and saved",
+    "menu": "a published TABLE.csv of seeds and prescales to a menu",
 }
 _EVENTS_HELP = {
     "generate": "simulate events: a PLAN such as configs/events/sample.toml (needs l1ad[generate])",
@@ -135,12 +136,15 @@ def _file_parsers(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) ->
         ("verify", "NETWORK.json", network),
         ("minimise", "NETWORK.json", network),
         ("lint", "SOURCE", "PROJECT, NETWORK.json or STUDY.toml"),
+        ("menu", "TABLE.csv", "a row for each seed, a column for each set of prescales"),
     ):
         subs[verb].add_argument("source", type=Path, metavar=name, help=text)
     columns = "what the inputs are: SCHEMA or SCHEMA/SELECTION, such as cms_run3/axol1tl"
     for verb, text in (("import", columns), ("lint", f"for a project, {columns}")):
         subs[verb].add_argument("--columns", metavar="NAME", help=text)
-    for verb in ("import", "verify", "minimise"):
+    subs["menu"].add_argument("--prescales", required=True, metavar="COLUMN", help="set of prescales, such as 2p0E34")
+    subs["menu"].add_argument("--etmhf", metavar="COLLECTION", help="what stands for ETMHF, such as met")
+    for verb in ("import", "verify", "minimise", "menu"):
         subs[verb].add_argument("--out", type=Path, required=True, metavar="PATH", help="file to write")
     subs["verify"].add_argument("--events", type=Path, metavar="PATH", help="also over the ranges of an event file")
     subs["fuzz"].add_argument("--out", type=Path, required=True, metavar="FOLDER", help="where disagreements are saved")
@@ -165,6 +169,8 @@ def _file_lines(chosen: argparse.Namespace) -> Iterable[str]:
             return verbs.minimise(chosen.source, chosen.out)
         case "lint":
             return verbs.lint(chosen.source, chosen.columns)
+        case "menu":
+            return verbs.menu(chosen.source, chosen.prescales, chosen.etmhf, chosen.out)
         case _:
             return verbs.fuzz(chosen.out, chosen.networks, chosen.seed)
 

@@ -257,6 +257,17 @@ def minimise(source: Path, out: Path) -> Iterator[str]:
     yield f"{out}: network {result.network.digest[:12]}, {result}"
 
 
+def menu(source: Path, prescales: str, etmhf: str | None, out: Path) -> Iterator[str]:
+    """A published table of seeds as a menu, and what of it was left out."""
+    from l1ad.events.menu import published_menu, save_menu
+
+    found, refused = published_menu(source, prescales, etmhf=etmhf)
+    save_menu(out, found)
+    yield from (f"left out: {why}" for why in refused.values())
+    on = sum(seed.prescale > 0 for seed in found.seeds)
+    yield f"{out}: {len(found.seeds)} seeds, {on} of them on; {len(refused)} were left out"
+
+
 def lint(source: Path, columns: str | None) -> Iterator[str]:
     """Findings in a project, a network or a study.
 

@@ -14,6 +14,7 @@ from l1ad import __version__, cli
 from l1ad.cli import STEPS, main
 from l1ad.compare import corners
 from l1ad.emulate import reference
+from l1ad.events.menu import load_menu
 from l1ad.events.schema import input_columns, load_schema, presence_index
 from l1ad.events.store import EventFile, concatenate, inputs
 from l1ad.hardware.hls import write_project
@@ -614,4 +615,19 @@ def test_fuzzing(here, fails, monkeypatch, capsys):
         )
     (here / "file").write_text("")
     assert fails("fuzz", "--out", "file") == "file: must be a folder for the cases, and cannot be made (File exists)"
+    assert not Path("none").exists()
+
+
+@pytest.mark.usefixtures("here")
+def test_a_published_menu(fails, capsys):
+    Path("table.csv").write_text("Index,Name,2p0E34\n1,L1_SingleMu22,1\n2,L1_Odd_Thing,1\n3,L1_ETMHF100,0\n")
+    assert main(["menu", "table.csv", "--prescales", "2p0E34", "--etmhf", "met", "--out", "menu.toml"]) == 0
+    left, written = capsys.readouterr().out.splitlines()
+    assert left == "left out: seed L1_Odd_Thing: every part must be one that is understood, not 'Odd'"
+    assert written == "menu.toml: 2 seeds, 1 of them on; 1 were left out"
+    assert [(seed.name, seed.prescale) for seed in load_menu("menu.toml").seeds] == [
+        ("L1_SingleMu22", 1.0),
+        ("L1_ETMHF100", 0.0),
+    ]
+    assert "must have one column 'Nothing'" in fails("menu", "table.csv", "--prescales", "Nothing", "--out", "none")
     assert not Path("none").exists()

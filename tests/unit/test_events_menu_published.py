@@ -179,7 +179,7 @@ def test_what_is_not_understood_is_named(name, part):
         ("L1_DoubleEG_25_LooseIso12_er2p5", "objects must be cut less and less hard, not .* before "),
         ("L1_DoubleMu_7_15", "objects must be cut less and less hard"),
         ("L1_DoubleMu4_Mass_9to7", "mass_min must be at most mass_max, 7.0, not 9.0"),
-        ("L1_ETMHF100", "not 'ETMHF100'; pass etmhf=, the collection to take"),
+        ("L1_ETMHF100", "not 'ETMHF100'; say by etmhf which collection to take"),
     ],
 )
 def test_a_name_that_does_not_make_a_seed_is_refused(name, message):

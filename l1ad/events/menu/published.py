@@ -102,7 +102,7 @@ def seed_of_name(name: str, *, etmhf: str | None = None) -> Seed:
             terms[-1].closed = True
             _add_limits(terms[-1], _QUANTITIES[token], tokens.pop(0), name)
         elif not _add(terms, token, etmhf):
-            why = "; pass etmhf=, the collection to take" if token.startswith("ETMHF") else ""
+            why = "; say by etmhf which collection to take" if token.startswith("ETMHF") else ""
             raise ValueError(f"seed {name}: every part must be one that is understood, not {token!r}{why}")
     objects: list[Requirement] = []
     pairs: list[Pair] = []
