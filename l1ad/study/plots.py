@@ -34,7 +34,7 @@ _STYLE = [
 
 
 @contextmanager
-def _figure() -> Iterator[tuple[Any, Any, list[str]]]:
+def picture() -> Iterator[tuple[Any, Any, list[str]]]:
     """Figure, axes and a list that receives the picture, as a data URI, on leaving."""
     out: list[str] = []
     with plt.style.context(_STYLE):
@@ -48,7 +48,7 @@ def _figure() -> Iterator[tuple[Any, Any, list[str]]]:
 
 def losses(curves: Mapping[str, tuple[float, ...]]) -> str:
     """Training and validation loss of the float twin, then of the quantised model."""
-    with _figure() as (_, axes, out):
+    with picture() as (_, axes, out):
         start = 0
         for label, colour in (("float", "tab:blue"), ("quantised", "tab:red")):
             epochs = start + 1 + np.arange(len(curves[f"{label}_train"]))
@@ -71,7 +71,7 @@ def score_histogram(
     top = max(2, *(int(s.max()) for s in (background, *signals.values()))) * lsb
     edges = np.geomspace(max(lsb, 1e-3), top * 1.1, 70)
     colours = itertools.cycle(mpl.color_sequences["tab10"])
-    with _figure() as (figure, axes, out):
+    with picture() as (figure, axes, out):
         for name, scores, by in (("zero-bias", background, weights), *((n, s, None) for n, s in signals.items())):
             filled, _ = np.histogram(np.maximum(scores * lsb, edges[0]), edges, weights=by)
             contents = filled / (len(scores) if by is None else by.sum())
@@ -98,7 +98,7 @@ def score_histogram(
 
 def roc(curves: Mapping[str, Roc], thresholds: Thresholds, efficiencies: Mapping[str, list[float]]) -> str:
     """Signal efficiency against trigger rate, with the working points."""
-    with _figure() as (figure, axes, out):
+    with picture() as (figure, axes, out):
         for (name, curve), colour in zip(curves.items(), itertools.cycle(mpl.color_sequences["tab10"]), strict=False):
             axes.plot(curve.rates_hz / 1e3, curve.efficiencies, label=name, color=colour)
             points = [p.rate.value_hz / 1e3 for p in thresholds.working_points if isinstance(p.rate, Rate)]
@@ -117,7 +117,7 @@ def fixed_against_float(fixed: npt.NDArray[np.float64], twin: npt.NDArray[np.flo
     """Score of the fixed-point model against that of its float twin, event by event."""
     low, high = 1e-1, max(fixed.max(), twin.max(), 1.0) * 1.2
     bins = np.geomspace(low, high, 120)
-    with _figure() as (figure, axes, out):
+    with picture() as (figure, axes, out):
         _, _, _, image = axes.hist2d(
             np.maximum(twin, low), np.maximum(fixed, low), bins=(bins, bins), norm=mpl.colors.LogNorm(), cmap="viridis"
         )
@@ -144,7 +144,7 @@ def efficiency_bars(rows: Mapping[str, Mapping[str, tuple[float, float]]], label
     stage : str
         Stage of the rate, for the horizontal axis.
     """
-    with _figure() as (figure, axes, out):
+    with picture() as (figure, axes, out):
         signals = list(dict.fromkeys(signal for by in rows.values() for signal in by))
         width = 0.8 / len(rows)
         for number, (detector, by) in enumerate(rows.items()):
