@@ -96,8 +96,8 @@ class WeightedEvents:
         ------
         Korn and Graubard, Survey Methodology 24 (1998) 193: the interval is that of Clopper and Pearson, for as many
         events as would have the linearised variance of the share; weights may differ between the part and the rest.
-        On toys it covers 68 % or more where weights spread over a decade; over three decades 62 %, and 40 to 47 % near the
-        limit of refusal, where a few heavy events that were not seen would count.
+        On toys it covers 68 % or more where weights spread over a decade; over three decades 62 %, near the
+        limit of refusal 40 to 47 %: heavy events that were not seen would count.
         """
         if (refused := self.refusal(whole)) is not None:
             return refused
