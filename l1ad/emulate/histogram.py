@@ -110,22 +110,7 @@ class Histogram:
                     f"category must be between 0 and {self.categories - 1}, not {numbers.min()} .. {numbers.max()}"
                 )
             numbers = numbers.astype(np.int64)
-        if (weight is None) != (self.unit is None):
-            raise ValueError("weight must be given to a histogram with a unit, and to no other")
-        total, units = n_events, None
-        if weight is not None and self.unit is not None:
-            values = np.asarray(weight, np.float64)
-            if values.shape != (n_events,) or not np.isfinite(values).all() or (values < 0).any():
-                raise ValueError(f"weight must be {n_events} finite numbers of at least 0, of shape {values.shape}")
-            rounded = np.rint(values / self.unit)
-            if rounded.sum() < MAX_SUM:  # else it may not fit an int64 at all
-                units = rounded.astype(np.int64)
-                total = int(units.sum())
-            else:
-                total = MAX_SUM
-        if self.total + total >= MAX_SUM:
-            raise ValueError(f"weights must sum to less than 2**62 units of {self.unit:g}; choose a larger unit")
-        self.total += total
+        units, self.total = whole_units(n_events, weight, self.unit, self.total)
         return numbers, units
 
     def fill(
@@ -183,3 +168,29 @@ class Histogram:
         self.squares[..., 1] += other.squares[..., 1] + (low < other.squares[..., 0])
         self.squares[..., 0] = low
         return self
+
+
+def whole_units(n_events: int, weight: npt.ArrayLike | None, unit: float | None, total: int) -> tuple[Raw | None, int]:
+    """Weights of events as whole units, and the sum of them and of those before: `total`.
+
+    Raises
+    ------
+    ValueError
+        If there is not one weight an event if and only if there is a unit, or the sum is too large.
+    """
+    if (weight is None) != (unit is None):
+        raise ValueError("weight must be given where there is a unit, and only there")
+    added, units = n_events, None
+    if weight is not None and unit is not None:
+        values = np.asarray(weight, np.float64)
+        if values.shape != (n_events,) or not np.isfinite(values).all() or (values < 0).any():
+            raise ValueError(f"weight must be {n_events} finite numbers of at least 0, of shape {values.shape}")
+        rounded = np.rint(values / unit)
+        if rounded.sum() < MAX_SUM:  # else it may not fit an int64 at all
+            units = rounded.astype(np.int64)
+            added = int(units.sum())
+        else:
+            added = MAX_SUM
+    if total + added >= MAX_SUM:
+        raise ValueError(f"weights must sum to less than 2**62 units of {unit:g}; choose a larger unit")
+    return units, total + added

@@ -187,6 +187,11 @@ class ModelPaths:
         """`Thresholds`."""
         return self.folder / "thresholds.json"
 
+    @property
+    def rates(self) -> Path:
+        """`l1ad.study.rate_study.RateStudy`."""
+        return self.folder / "rates.json"
+
 
 @dataclass(frozen=True)
 class Run:

@@ -61,10 +61,12 @@ class RateConfig:
     ----------
     targets_khz : tuple of float
         Each gets a threshold, or a refusal where the sample cannot support it.
+    names : tuple of str
+        Of the working points as seeds, behind the name of the model; by default the rate.
     compared_khz : tuple of float
         Rates at which efficiencies are compared with the baselines.
     menu : str
-        Conventional seeds that define the pure rate: a name, or the path of a TOML file.
+        Conventional seeds that define the pure rate, and their prescales: a name, or the path of a TOML file.
     colliding_bunches : int
     revolution_hz : float
     n_bootstrap : int
@@ -72,6 +74,7 @@ class RateConfig:
     """
 
     targets_khz: tuple[float, ...] = (1.0, 10.0, 100.0)
+    names: tuple[str, ...] = ()
     compared_khz: tuple[float, ...] = (10.0, 100.0)
     menu: str = "conventional"
     colliding_bunches: int = 2544
@@ -83,6 +86,8 @@ class RateConfig:
         for name in ("targets_khz", "compared_khz"):
             if not getattr(self, name) or min(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be positive rates, not {getattr(self, name)}")
+        if self.names and (len(self.names) != len(self.targets_khz) or len(set(self.names)) != len(self.names)):
+            raise ValueError(f"names must be as many and different as targets_khz, {self.targets_khz}, not {self.names}")
         if self.n_bootstrap < 2:
             raise ValueError(f"n_bootstrap must be at least 2, not {self.n_bootstrap}")
 

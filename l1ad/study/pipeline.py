@@ -228,6 +228,7 @@ def rate(run: Run) -> None:
     }
     outputs = (run.performance, *(run.paths(name).thresholds for name in networks))
     run_stage(run.study.runs, "rate", made_from, outputs, lambda: _rate(run, networks))
+    study_rates(run)
 
 
 def _rate(run: Run, networks: dict[str, Network]) -> None:
@@ -317,5 +318,5 @@ def report(run: Run) -> None:
 
 
 def _report_sources(paths: ModelPaths) -> tuple[Path, ...]:
-    made = (paths.training, paths.network, paths.scores, paths.agreement, paths.resources, paths.thresholds)
+    made = (paths.training, paths.network, paths.scores, paths.agreement, paths.resources, paths.thresholds, paths.rates)
     return (*made, paths.simulated) if paths.simulated.is_file() else made

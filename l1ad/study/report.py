@@ -16,6 +16,7 @@ from l1ad.compare import Agreement
 from l1ad.events.menu import load_menu
 from l1ad.events.store import EventFile
 from l1ad.files import write_text
+from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study import plots
 from l1ad.study.artefacts import (
@@ -32,7 +33,8 @@ from l1ad.study.artefacts import (
 )
 from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.hardware import Verdict, verdict
-from l1ad.study.samples import RateSample, menu_path, rate_sample
+from l1ad.study.rate_section import RateSection, rate_section
+from l1ad.study.samples import BASELINES, RateSample, baseline_scores, menu_path, rate_sample
 from l1ad.study.stages import PACKAGES
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Thresholds, load_thresholds, roc
@@ -59,6 +61,7 @@ class ModelSection:
     n_scores: int
     n_equal: int
     pictures: dict[str, str]
+    rates: RateSection
 
 
 def write_report(run: Run, page: Path) -> None:
@@ -141,7 +144,17 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
         n_equal=int((np.floor(floating / lsb) == raw).sum()),
         rank_correlation=float(spearmanr(background, twin).statistic),
         pictures=pictures,
+        rates=rate_section(run, name, paths, network, {s: both[0] for s, both in scores.items()}, _another(run, name)),
     )
+
+
+def _another(run: Run, name: str) -> tuple[str, Raw]:
+    """A detector to set a model beside: the next model of the study, or the sum of pT."""
+    others = [other for other in run.study.config.models if other != name]
+    if others:
+        paths = run.paths(others[0])
+        return others[0], load_scores(paths.scores, Network.load(paths.network))[RATE_SAMPLE][0]
+    return BASELINES[0], baseline_scores(run, run.samples[RATE_SAMPLE])[BASELINES[0]]
 
 
 def _bars(performance: PerformanceTable, compared: list[float | None]) -> dict[float, str]:

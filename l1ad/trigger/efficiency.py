@@ -1,16 +1,12 @@
 """Signal efficiency of a threshold, with a Clopper-Pearson interval."""
 
-import math
 from dataclasses import dataclass
 
 import numpy.typing as npt
-from scipy.stats import beta
 
+from l1ad.trigger.intervals import clopper_pearson
 from l1ad.trigger.rates import accept
 from l1ad.trigger.samples import event_weights, integer_scores, n_effective
-
-CONFIDENCE = math.erf(1 / math.sqrt(2))
-"""Coverage of the interval: one standard deviation, 68.27 %."""
 
 
 @dataclass(frozen=True)
@@ -67,11 +63,5 @@ def efficiency(scores: npt.ArrayLike, weights: npt.ArrayLike | None, threshold: 
 
 def binomial(value: float, n: float) -> Efficiency:
     """A fraction of `n` events, perhaps effective ones, with its interval."""
-    return Efficiency(value, *_clopper_pearson(value * n, n), n)
-
-
-def _clopper_pearson(k: float, n: float) -> tuple[float, float]:
-    tail = (1 - CONFIDENCE) / 2
-    low = float(beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(beta.isf(tail, k + 1, n - k)) if k < n else 1.0
-    return low, high
+    low, high = clopper_pearson(value * n, n)
+    return Efficiency(value, float(low), float(high), n)

@@ -221,6 +221,11 @@ class _Bins:
         """Width of a bin."""
         return 1 << self.histogram.shift
 
+    @property
+    def events(self) -> int:
+        """Number of events of the whole histogram."""
+        return self.histogram.events
+
     def sum(self, accepted: BoolArray) -> int:
         """Σw in units."""
         return int(self.sums[accepted].sum())

@@ -1,7 +1,8 @@
 """Rates: the collider's clock, the acceptance, thresholds and working points.
 
 A rate is the crossing rate times the summed probability per bunch crossing of the accepted events.  Its
-relative error is 1/√n_eff: the Poisson one, too large where a threshold takes much of a stitched sample.
+relative error is 1/√n_eff: the Poisson one, too large where a threshold takes much of a stitched sample, and symmetric;
+`Rate.interval_hz` has the interval that covers.
 Events that share a simulated collision are one group, and count once in n_eff.
 Below `MIN_EFFECTIVE` accepted effective events there is no rate, only a `Refused`.  Scores are discrete, so
 the achieved rate is reported beside the requested one.
@@ -10,12 +11,14 @@ Here scores are stored; `l1ad.trigger.histograms` has the same from histograms, 
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from l1ad.trigger.intervals import interval
 from l1ad.trigger.samples import (
     BoolArray,
     FloatArray,
@@ -102,13 +105,25 @@ class Collider:
 
 @dataclass(frozen=True)
 class Rate:
-    """A rate, its standard error and what supports it.  It cannot be built on too few effective events."""
+    """A rate, its standard error and what supports it.  It cannot be built on too few effective events.
+
+    Attributes
+    ----------
+    value_hz, error_hz : float
+    n_effective, n_raw : float and int
+        Accepted events.
+    stage : str
+        See `stage`, the function.
+    n_events : int or None
+        Events of the whole sample, or None if that is not known.
+    """
 
     value_hz: float
     error_hz: float
     n_effective: float
     n_raw: int
     stage: str
+    n_events: int | None = None
 
     def __post_init__(self) -> None:
         if not self.n_effective >= MIN_EFFECTIVE:
@@ -116,6 +131,12 @@ class Rate:
                 f"rate must rest on n_eff of at least {MIN_EFFECTIVE:g}, not {_floor(self.n_effective)}; "
                 f"{self.n_raw} raw events; {MORE_EVENTS}"
             )
+
+    @property
+    def interval_hz(self) -> tuple[float, float]:
+        """Lower and upper end of the 68 % interval, which is not symmetric: see `l1ad.trigger.intervals.interval`."""
+        low, high = interval(self.value_hz, self.n_effective, self.n_events)
+        return float(low), float(high)
 
     def __str__(self) -> str:
         return f"{self.value_hz / 1e3:.4g} ± {self.error_hz / 1e3:.2g} kHz ({self.stage})"
@@ -142,7 +163,7 @@ class Threshold:
     raw : int
         Threshold code.
     raw_low, raw_high : int
-        Thresholds for the target plus and minus one standard error of the achieved rate.
+        Ends of its 68 % interval: smallest codes with a rate whose interval reaches, and lies below, the target.
     rate : Rate
         Achieved, not requested.
     """
@@ -214,6 +235,10 @@ class Sample(Protocol):
     def step(self) -> int:
         """Distance of the thresholds that the sample can tell apart."""
 
+    @property
+    def events(self) -> int:
+        """Number of events of the whole sample."""
+
     def probability(self, accepted: BoolArray) -> float:
         """Probability per bunch crossing of the accepted."""
 
@@ -234,6 +259,10 @@ class _Events:
     def of(cls, scores: npt.ArrayLike, weights: npt.ArrayLike, groups: npt.ArrayLike | None) -> "_Events":
         codes = integer_scores(scores)
         return cls(codes, crossing_weights(weights, len(codes)), event_groups(groups, len(codes)))
+
+    @property
+    def events(self) -> int:
+        return len(self.codes)
 
     def probability(self, accepted: BoolArray) -> float:
         return float(self.weights[accepted].sum())
@@ -338,11 +367,19 @@ def threshold_of(sample: Sample, target_hz: float, crossing_rate_hz: float, *, s
             f"target_hz must be below the rate of the whole sample, {whole:g} Hz, not {target_hz:g}; "
             "ask for a lower rate"
         )
-    raw = _smallest(sample, target_hz, crossing)
+    bottom, above, n_events = int(sample.codes.min()), top + sample.step, sample.events
+
+    def rate_hz(code: int) -> float:
+        return crossing * sample.probability(accept(sample.codes, code))
+
+    def ends_hz(code: int) -> tuple[FloatArray, FloatArray]:
+        return interval(rate_hz(code), sample.support(accept(sample.codes, code))[1], n_events)
+
+    raw = _smallest(lambda code: rate_hz(code) <= target_hz, bottom, above, sample.step)
     found = measure(sample, accept(sample.codes, raw), crossing, quoted)
     if isinstance(found, Rate):
-        low = _smallest(sample, target_hz + found.error_hz, crossing)
-        high = _smallest(sample, target_hz - found.error_hz, crossing)
+        low = _smallest(lambda code: bool(ends_hz(code)[0] <= target_hz), bottom, raw, sample.step)
+        high = _smallest(lambda code: bool(ends_hz(code)[1] < target_hz), raw - sample.step, above, sample.step)
         return Threshold(raw, low, high, found)
     if found.n_raw == 0:
         last = measure(sample, accept(sample.codes, top), crossing, quoted)
@@ -403,24 +440,24 @@ def measure(sample: Sample, accepted: BoolArray, crossing_rate_hz: float, stage:
     ValueError
         If the crossing rate is not positive.
     """
-    crossing = _crossing(crossing_rate_hz)
     raw, effective = sample.support(accepted)
-    if effective < MIN_EFFECTIVE:
-        return Refused(effective, raw, MORE_EVENTS)
-    value = crossing * sample.probability(accepted)
-    return Rate(value, value / math.sqrt(effective), effective, raw, stage)
+    return quote(sample.probability(accepted), effective, raw, sample.events, crossing_rate_hz, stage)
 
 
-def _smallest(sample: Sample, limit_hz: float, crossing_rate_hz: float) -> int:
-    """Smallest threshold within the limit, by bisection on the integers with the very sum that `rate` takes."""
+def quote(
+    probability: float, n_effective: float, n_raw: int, n_events: int, crossing_rate_hz: float, stage: str
+) -> Rate | Refused:
+    """Rate of a probability per bunch crossing, or its refusal; raises `ValueError` unless crossings have a rate."""
+    value = _crossing(crossing_rate_hz) * probability
+    if n_effective < MIN_EFFECTIVE:
+        return Refused(n_effective, n_raw, MORE_EVENTS)
+    return Rate(value, value / math.sqrt(n_effective), n_effective, n_raw, stage, n_events)
 
-    def within(threshold: int) -> bool:
-        return crossing_rate_hz * sample.probability(accept(sample.codes, threshold)) <= limit_hz
 
-    step = sample.step
-    too_low, enough = int(sample.codes.min()), int(sample.codes.max()) + step
+def _smallest(within: Callable[[int], bool], too_low: int, enough: int, step: int) -> int:
+    """Smallest threshold within a limit, by bisection on the integers; `enough` is known to be."""
     if within(too_low):
-        return too_low  # which accepts the whole sample
+        return too_low
     while enough - too_low > step:
         middle = too_low + (enough - too_low) // (2 * step) * step
         if within(middle):

@@ -55,6 +55,11 @@ class WeightedEvents:
         checked = crossing_weights(weights, len(codes))
         return cls(codes, checked, np.rint(checked / UNIT).astype(np.int64), event_groups(groups, len(codes)))
 
+    @property
+    def events(self) -> int:
+        """Number of events of the whole sample."""
+        return len(self.codes)
+
     def sum(self, accepted: BoolArray) -> int:
         """Σw in units."""
         return int(self.units[accepted].sum())

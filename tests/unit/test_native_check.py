@@ -389,11 +389,11 @@ def test_what_cannot_be_filled_is_refused(network, native):
             ([1, 1, 1, np.nan], "weight must be 4 finite numbers of at least 0"),
             ([1, 1, 1, np.inf], "weight must be 4 finite numbers of at least 0"),
             ([1, 1, 1, -1], "weight must be 4 finite numbers of at least 0"),
-            (None, "weight must be given to a histogram with a unit, and to no other"),
+            (None, "weight must be given where there is a unit, and only there"),
         ):
             with pytest.raises(ValueError, match=text):
                 fill(Histogram.of(network, 3, 1.0), None, weight)
-        with pytest.raises(ValueError, match="weight must be given to a histogram with a unit, and to no other"):
+        with pytest.raises(ValueError, match="weight must be given where there is a unit, and only there"):
             fill(Histogram.of(network, 3), None, [1, 1, 1, 1])
     for refused in (0, -3):
         with pytest.raises(ValueError, match=f"categories must be at least 1, not {refused}"):

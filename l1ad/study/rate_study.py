@@ -1,0 +1,375 @@
+"""The rates of a study beyond its thresholds: what a coordinator asks before a seed goes online.
+
+Of each model, ``rates.json``: the rates of a menu with its working points as seeds, backup thresholds, efficiencies and
+those added to the menu's at pure rates, rates against pileup and with a shifted profile, what is accepted, closure with
+the float twin, and what dead time leaves.  ``thresholds.csv``, ``menu_rates.csv`` and ``seeds.toml`` are what goes on.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from l1ad import documents
+from l1ad.events.menu import Menu, decide, load_menu, takes
+from l1ad.events.store import EventFile
+from l1ad.events.table import Events
+from l1ad.files import file_digest, write_text
+from l1ad.fixed import Raw
+from l1ad.network import Network
+from l1ad.study.artefacts import ModelPaths, Run, load_scores
+from l1ad.study.config import RATE_SAMPLE
+from l1ad.study.samples import RateSample, menu_digest, menu_path, rate_sample
+from l1ad.study.stages import run_stage
+from l1ad.trigger.closure import Closure, closure
+from l1ad.trigger.counted import Counted
+from l1ad.trigger.curves import ScanPoint, scan
+from l1ad.trigger.deadtime import LiveTime, batches, draw, live_time
+from l1ad.trigger.fits import Fit, NoFit, fit
+from l1ad.trigger.menu_rates import MenuRates, MenuSeed, Overlaps, backups, menu_rates
+from l1ad.trigger.menu_rates import overlaps as seed_overlaps
+from l1ad.trigger.patterns import Patterns
+from l1ad.trigger.pileup import PileupSystematic, pileup_systematic_of_scores
+from l1ad.trigger.preferences import Correlation, Overlap, correlations, overlaps, quantities
+from l1ad.trigger.rates import Rate, Refused, Threshold, WorkingPoint, accept, working_point
+from l1ad.trigger.scan import UNIT
+from l1ad.trigger.stability import RatesBy, finest_by_pileup
+from l1ad.trigger.thresholds import Thresholds, load_thresholds
+
+FORMS = ("linear", "quadratic", "exponential")
+"""Of curves through rates against pileup."""
+SHIFT = 5.0
+"""By which a pileup profile is shifted, either way, as a systematic."""
+ORBITS = 11_246
+"""Of a dead-time simulation: one second of beam."""
+
+
+@dataclass(frozen=True)
+class PointStudy:
+    """One working point that has a threshold.
+
+    Attributes
+    ----------
+    seed : str
+        Its name as a seed.
+    target_hz : float
+    threshold : Threshold
+    backups : tuple of WorkingPoint
+        Tighter ones, to go to at once.
+    fits : tuple of Fit or NoFit
+        Of the rate against pileup.
+    pileup : PileupSystematic or None
+        With the profile shifted; None where pileup is not known.
+    overlaps : tuple of Overlap
+        With each seed of the menu, and with any.
+    live : LiveTime
+        After the trigger rules of CMS, in batches of bunches, the seed alone.
+    """
+
+    seed: str
+    target_hz: float
+    threshold: Threshold
+    backups: tuple[WorkingPoint, ...]
+    fits: tuple[Fit | NoFit, ...]
+    pileup: PileupSystematic | None
+    overlaps: tuple[Overlap, ...]
+    live: LiveTime
+
+
+@dataclass(frozen=True)
+class RateStudy:
+    """``rates.json`` of one model.
+
+    Attributes
+    ----------
+    network_digest : str
+    points : tuple of PointStudy
+    menu : MenuRates
+        Seeds of the menu, then the working points.
+    pairs : Overlaps
+    scan : tuple of ScanPoint
+        Thresholds for total rates, and efficiencies.
+    added : tuple of ScanPoint
+        Thresholds for pure rates, and efficiencies added to the menu's.
+    correlations : tuple of Correlation
+    closure : Closure
+    """
+
+    network_digest: str
+    points: tuple[PointStudy, ...]
+    menu: MenuRates
+    pairs: Overlaps
+    scan: tuple[ScanPoint, ...]
+    added: tuple[ScanPoint, ...]
+    correlations: tuple[Correlation, ...]
+    closure: Closure
+
+
+@dataclass(frozen=True, eq=False)
+class Background:
+    """The rate sample of a study, as its rate studies see it.
+
+    Attributes
+    ----------
+    events : Events
+    sample : RateSample
+    menu : Menu
+    fired : bool array, shape (n_events, seeds)
+        Decisions of the menu before prescales.
+    crossing_rate_hz : float
+    """
+
+    events: Events
+    sample: RateSample
+    menu: Menu
+    fired: npt.NDArray[np.bool_]
+    crossing_rate_hz: float
+
+    @classmethod
+    def of(cls, run: Run) -> Background:
+        """Read it."""
+        menu = load_menu(menu_path(run))
+        with EventFile(run.samples[RATE_SAMPLE]) as file:
+            events = file.read(0, len(file))
+        crossing_rate_hz = run.study.config.rate.collider.crossing_rate_hz
+        return cls(events, rate_sample(run), menu, decide(events, menu), crossing_rate_hz)
+
+    @property
+    def pileup_edges(self) -> list[float] | None:
+        """Bins of pileup as wide as the shift of a systematic; None where pileup is not known."""
+        pileup = self.events.meta["pileup"].astype(np.float64)
+        if not (pileup >= 0).all():
+            return None
+        low, high = np.floor(pileup.min() / SHIFT) * SHIFT, np.ceil(pileup.max() / SHIFT) * SHIFT
+        edges: list[float] = np.arange(low, max(high, low + SHIFT) + SHIFT / 2, SHIFT).tolist()
+        return edges
+
+    def rates_by_pileup(self, scores: Raw, threshold: int) -> RatesBy | None:
+        """Rates of a threshold in bins of pileup; None where pileup is not known."""
+        edges = self.pileup_edges
+        if edges is None:
+            return None
+        return finest_by_pileup(
+            scores,
+            self.sample.weights,
+            self.events.meta["pileup"],
+            (edges[0], edges[-1]),
+            threshold,
+            self.crossing_rate_hz,
+            simulated=self.sample.simulated,
+            groups=self.sample.groups,
+        )
+
+
+def study_rates(run: Run) -> None:
+    """Make ``rates.json`` and the tables of every model."""
+    config = run.study.config
+    for name in config.models:
+        paths = run.paths(name)
+        network = Network.load(paths.network)
+        made_from = {
+            "network": network.digest,
+            "scores": file_digest(paths.scores),
+            "thresholds": file_digest(paths.thresholds),
+            "rate": asdict(config.rate),
+            "menu": menu_digest(run),
+            "events": run.sample_digests,
+            "seed": config.seed,
+        }
+
+        def action(name: str = name, paths: ModelPaths = paths, network: Network = network) -> None:
+            found = _study(run, name, paths, network)
+            thresholds = load_thresholds(paths.thresholds, network.digest)
+            documents.save(paths.rates, found)
+            write_text(paths.folder / "thresholds.csv", thresholds_csv(found, thresholds))
+            write_text(paths.folder / "menu_rates.csv", menu_csv(found.menu))
+            write_text(paths.folder / "seeds.toml", seeds_toml(found, thresholds))
+
+        run_stage(paths.folder, "rates", made_from, (paths.rates,), action)
+
+
+def seed_name(run: Run, model: str, target_hz: float) -> str:
+    """What a working point is called as a seed of a menu."""
+    rate = run.study.config.rate
+    names = rate.names or tuple(f"{khz:g}kHz" for khz in rate.targets_khz)
+    return f"{model}_{names[[khz * 1e3 for khz in rate.targets_khz].index(target_hz)]}"
+
+
+def _study(run: Run, name: str, paths: ModelPaths, network: Network) -> RateStudy:
+    config, background = run.study.config, Background.of(run)
+    sample, crossing_rate_hz = background.sample, background.crossing_rate_hz
+    thresholds = load_thresholds(paths.thresholds, network.digest)
+    stored = load_scores(paths.scores, network)
+    scores, twin = stored[RATE_SAMPLE]
+    known = [p for p in thresholds.working_points if isinstance(p.threshold, Threshold)]
+    seeds = [MenuSeed(seed.name, seed.prescale) for seed in background.menu.seeds]
+    seeds += [MenuSeed(seed_name(run, name, p.target_hz), family=name) for p in known]
+    fired = [accept(scores, p.threshold.raw) for p in known if isinstance(p.threshold, Threshold)]
+    patterns = Patterns(tuple(seed.name for seed in seeds), UNIT)
+    patterns.fill(np.column_stack([background.fired, *fired]), sample.weights, sample.groups)
+    targets = [khz * 1e3 for khz in config.rate.targets_khz]
+    whole, left = {}, {}
+    for signal in config.events.signals:
+        raw, taken = stored[signal][0], _taken(run.samples[signal], background.menu)
+        whole[signal], left[signal] = Counted.of_scores(raw), Counted.of_scores(raw, part=~taken)
+    zero_bias = (scores, sample.weights, sample.groups)
+    simulated = sample.simulated
+    return RateStudy(
+        network.digest,
+        tuple(_point(run, background, scores, p, seed_name(run, name, p.target_hz)) for p in known),
+        menu_rates(patterns, seeds, crossing_rate_hz, simulated=simulated),
+        seed_overlaps(patterns, seeds, crossing_rate_hz, simulated=simulated),
+        scan(Counted.of_scores(*zero_bias), whole, targets, crossing_rate_hz, simulated=simulated),
+        scan(
+            Counted.of_scores(*zero_bias, part=~sample.taken), left, targets, crossing_rate_hz, simulated=simulated
+        ),
+        correlations(scores, sample.weights, quantities(background.events), sample.groups),
+        closure(
+            twin,
+            scores,
+            sample.weights,
+            network.score.out.lsb,
+            targets,
+            crossing_rate_hz,
+            simulated=simulated,
+            groups=sample.groups,
+        ),
+    )
+
+
+def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, name: str) -> PointStudy:
+    sample, crossing_rate_hz = background.sample, background.crossing_rate_hz
+    if not isinstance(point.threshold, Threshold):
+        raise ValueError(f"working point at {point.target_hz:g} Hz must have a threshold, not be {point.threshold}")
+    raw, rate = point.threshold.raw, point.threshold.rate
+
+    def find(target_hz: float) -> WorkingPoint:
+        return working_point(
+            scores,
+            sample.weights,
+            sample.taken,
+            target_hz,
+            crossing_rate_hz,
+            simulated=sample.simulated,
+            groups=sample.groups,
+        )
+
+    edges, by_pileup = background.pileup_edges, background.rates_by_pileup(scores, raw)
+    systematic = None
+    if edges is not None:
+        systematic = pileup_systematic_of_scores(
+            scores,
+            sample.weights,
+            background.events.meta["pileup"],
+            edges,
+            point.target_hz,
+            crossing_rate_hz,
+            simulated=sample.simulated,
+            groups=sample.groups,
+            by=(-SHIFT, SHIFT),
+        )
+    decisions = {seed.name: background.fired[:, i] for i, seed in enumerate(background.menu.seeds)}
+    collider = run.study.config.rate.collider
+    filling = batches(collider.colliding_bunches)
+    drawn = draw(rate.value_hz, filling, ORBITS, run.study.config.seed, collider.revolution_hz)
+    return PointStudy(
+        name,
+        point.target_hz,
+        point.threshold,
+        backups(find, point.target_hz),
+        () if by_pileup is None else tuple(fit(by_pileup, form) for form in FORMS),
+        systematic,
+        overlaps(
+            scores,
+            raw,
+            sample.weights,
+            decisions,
+            crossing_rate_hz,
+            simulated=sample.simulated,
+            groups=sample.groups,
+        ),
+        live_time(drawn, filling, simulated=sample.simulated, revolution_hz=collider.revolution_hz),
+    )
+
+
+def _taken(path: Path, menu: Menu) -> npt.NDArray[np.bool_]:
+    with EventFile(path) as file:
+        return np.concatenate([takes(events, menu) for events in file.chunks()])
+
+
+def thresholds_csv(found: RateStudy, thresholds: Thresholds) -> str:
+    """A row for each working point, refused ones too, and for each of its backups."""
+    rows: list[list[object]] = [
+        ["Name", "Threshold_raw", "Threshold_low", "Threshold_high", "Target_kHz", "Rate_kHz", "Error_kHz", "Pure_kHz"]
+        + ["Pure_error_kHz", "N_eff", "Stage", "Network", "Sample", "Menu"]
+    ]
+    named = {point.target_hz: point for point in found.points}
+    for working in thresholds.working_points:
+        point = named.get(working.target_hz)
+        listed = [("" if point is None else point.seed, working)]
+        if point is not None:
+            listed += [(f"{point.seed}_backup{i}", each) for i, each in enumerate(point.backups, 1)]
+        for name, each in listed:
+            codes: list[object] = ["", "", ""]
+            if isinstance(each.threshold, Threshold):
+                codes = [each.threshold.raw, each.threshold.raw_low, each.threshold.raw_high]
+            rows.append(
+                [name, *codes, each.target_hz / 1e3, *_khz(each.rate), *_khz(each.pure)]
+                + [f"{each.rate.n_effective:.1f}", each.rate.stage if isinstance(each.rate, Rate) else str(each.rate)]
+                + [thresholds.digest, thresholds.provenance, thresholds.menu]
+            )
+    return _csv(rows)
+
+
+def menu_csv(menu: MenuRates) -> str:
+    """A row for each seed that is on, in the order of the menu, and one for the menu."""
+    kinds = ("total", "pure", "pure_unprescaled", "proportional", "cumulative", "without")
+    titles = ("Rate", "Pure", "Pure_unprescaled", "Proportional", "Cumulative", "Menu_without")
+    columns = [text for title in titles for text in (f"{title}_kHz", f"{title}_error_kHz")]
+    rows: list[list[object]] = [["Index", "Name", "Prescale", *columns]]
+    for index, each in enumerate(menu.seeds):
+        rates = [number for kind in kinds for number in _khz(getattr(each, kind))]
+        rows.append([index, each.seed.name, f"{each.seed.prescale:g}", *rates])
+    rows.append(["", "menu", "", *_khz(menu.total)])
+    for name, rate in (("conventional seeds", menu.conventional), ("added by anomaly seeds", menu.added)):
+        if rate is not None:
+            rows.append(["", name, "", *_khz(rate)])
+    return _csv(rows)
+
+
+def seeds_toml(found: RateStudy, thresholds: Thresholds) -> str:
+    """Anomaly seeds, to be put into a menu: raw thresholds, bound to their network."""
+    lines = [
+        f"# Working points of network {thresholds.digest}, on {thresholds.provenance}.",
+        f"# Accept where score >= threshold, in raw codes of {thresholds.score_type}; no other network's scores.",
+    ]
+    for point in found.points:
+        lines += [
+            "",
+            "[[anomaly]]",
+            f'name = "{point.seed}"',
+            f'network = "{thresholds.digest}"',
+            f"threshold = {point.threshold.raw}  # {point.threshold.raw_low} .. {point.threshold.raw_high}",
+            "prescale = 1",
+            f"# {point.threshold.rate}",
+        ]
+        backup = [each.threshold.raw for each in point.backups if isinstance(each.threshold, Threshold)]
+        lines += [f"backup_thresholds = {backup}"] if backup else []
+    return "\n".join(lines) + "\n"
+
+
+def _khz(rate: Rate | Refused) -> tuple[str, str]:
+    """Value and error in kHz, empty where refused."""
+    return (f"{rate.value_hz / 1e3:.6g}", f"{rate.error_hz / 1e3:.3g}") if isinstance(rate, Rate) else ("", "")
+
+
+def _csv(rows: list[list[object]]) -> str:
+    out = io.StringIO()
+    width = max(map(len, rows))
+    csv.writer(out, lineterminator="\n").writerows([*row, *[""] * (width - len(row))] for row in rows)
+    return out.getvalue()
