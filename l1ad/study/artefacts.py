@@ -192,6 +192,11 @@ class ModelPaths:
         """`l1ad.study.rate_study.RateStudy`."""
         return self.folder / "rates.json"
 
+    @property
+    def tables(self) -> tuple[Path, ...]:
+        """Thresholds, rates of the menu with them as seeds, and these seeds, for others to read."""
+        return tuple(self.folder / name for name in ("thresholds.csv", "menu_rates.csv", "seeds.toml"))
+
 
 @dataclass(frozen=True)
 class Run:

@@ -87,7 +87,9 @@ class RateConfig:
             if not getattr(self, name) or min(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be positive rates, not {getattr(self, name)}")
         if self.names and (len(self.names) != len(self.targets_khz) or len(set(self.names)) != len(self.names)):
-            raise ValueError(f"names must be as many and different as targets_khz, {self.targets_khz}, not {self.names}")
+            raise ValueError(
+                f"names must be as many and different as targets_khz, {self.targets_khz}, not {self.names}"
+            )
         if self.n_bootstrap < 2:
             raise ValueError(f"n_bootstrap must be at least 2, not {self.n_bootstrap}")
 

@@ -33,6 +33,7 @@ from l1ad.study.artefacts import (
     load_scores,
 )
 from l1ad.study.config import BASELINES, RATE_SAMPLE
+from l1ad.study.rate_study import study_rates
 from l1ad.study.samples import (
     baseline_scores,
     csim_inputs,
@@ -318,5 +319,13 @@ def report(run: Run) -> None:
 
 
 def _report_sources(paths: ModelPaths) -> tuple[Path, ...]:
-    made = (paths.training, paths.network, paths.scores, paths.agreement, paths.resources, paths.thresholds, paths.rates)
+    made = (
+        paths.training,
+        paths.network,
+        paths.scores,
+        paths.agreement,
+        paths.resources,
+        paths.thresholds,
+        paths.rates,
+    )
     return (*made, paths.simulated) if paths.simulated.is_file() else made

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import get_args
+from typing import NamedTuple, get_args
 
 import numpy as np
 
 from l1ad import documents
 from l1ad.events.menu import takes
 from l1ad.events.store import EventFile
+from l1ad.events.table import Events
 from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study import preference_plots, rate_plots
@@ -30,14 +31,22 @@ N_DISPLAYS = 4
 TURN_ON_BINS = 12
 
 
+class Picture(NamedTuple):
+    """A picture as a data URI, what it is called and what it shows, and whether it takes the whole width."""
+
+    key: str
+    words: str
+    source: str
+    wide: bool = False
+
+
 @dataclass(frozen=True)
 class RateSection:
     """What the page shows of the rates of one model.
 
     Attributes
     ----------
-    pictures : tuple of (str, str, str)
-        Key, words, and the picture as a data URI.
+    pictures : tuple of Picture
     """
 
     model: str
@@ -48,7 +57,7 @@ class RateSection:
     pure_unprescaled: str
     backups: tuple[float, ...]
     signals: tuple[str, ...]
-    pictures: tuple[tuple[str, str, str], ...]
+    pictures: tuple[Picture, ...]
 
 
 def rate_section(
@@ -75,7 +84,9 @@ def rate_section(
     """
     found, background = documents.load(RateStudy, paths.rates), Background.of(run)
     if found.network_digest != network.digest:
-        raise ValueError(f"{paths.rates} must belong to network {network.digest}, not {found.network_digest}; rate again")
+        raise ValueError(
+            f"{paths.rates} must belong to network {network.digest}, not {found.network_digest}; rate again"
+        )
     signals = tuple(run.study.config.events.signals)
     pictures = _curves(run, network, found, background, scores, signals)
     for point in found.points:
@@ -101,7 +112,7 @@ def _curves(
     background: Background,
     scores: Mapping[str, Raw],
     signals: tuple[str, ...],
-) -> list[tuple[str, str, str]]:
+) -> list[Picture]:
     """Rate against threshold, efficiency against rate, and turn-ons."""
     sample, lsb = background.sample, network.score.out.lsb
     zero_bias = (scores[RATE_SAMPLE], sample.weights, sample.groups)
@@ -120,17 +131,17 @@ def _curves(
         whole[signal] = efficiency_curve(Counted.of_scores(scores[signal]))
         left[signal] = efficiency_curve(Counted.of_scores(scores[signal], part=~takes(events, background.menu)))
     pictures = [
-        (
+        Picture(
             "rate-threshold",
             "Rate of every threshold, total and of what the menu leaves; the curves end where n_eff falls below 25.",
             rate_plots.rate_against_threshold(curves, lsb, found.scan),
         ),
-        (
+        Picture(
             "efficiency-rate",
             "Efficiency of every threshold, with 68 % intervals; points have the error of the threshold, too.",
             rate_plots.efficiency_against_rate(curves["total"], whole, found.scan, "rate", "efficiency"),
         ),
-        (
+        Picture(
             "added-rate",
             "Efficiency added to the menu's, at the rate of what the menu leaves.",
             rate_plots.efficiency_against_rate(curves["pure"], left, found.added, "pure rate", "added efficiency"),
@@ -145,11 +156,11 @@ def _curves(
         by = {s: turn_on(scores[s], quantities[s][kind], edges, point.threshold.raw) for s in signals}
         words = f"Turn-on of {point.seed} against {kind}."
         key = f"turn-on-{kind.replace(' ', '-')}"
-        pictures.append((key, words, rate_plots.turn_ons(by, kind, point.seed)))
+        pictures.append(Picture(key, words, rate_plots.turn_ons(by, kind, point.seed)))
     return pictures
 
 
-def _known(events: object) -> list[Quantity]:
+def _known(events: Events) -> list[Quantity]:
     """Quantities that events have."""
     found: list[Quantity] = []
     for kind in get_args(Quantity):
@@ -161,7 +172,7 @@ def _known(events: object) -> list[Quantity]:
     return found
 
 
-def _of_point(background: Background, scores: Raw, name: str, point: PointStudy) -> list[tuple[str, str, str]]:
+def _of_point(background: Background, scores: Raw, name: str, point: PointStudy) -> list[Picture]:
     """Rate against pileup, and what is accepted."""
     khz = f"{point.target_hz / 1e3:g} kHz"
     at, key, pictures = f"{name} at {khz}", khz.replace(" ", "-"), []
@@ -170,16 +181,16 @@ def _of_point(background: Background, scores: Raw, name: str, point: PointStudy)
     if rates is not None and not all(isinstance(rate, Refused) for rate in rates.rates):
         edges = background.pileup_edges or [0.0]
         words = f"Rate of {point.seed} against pileup, with fits and their bands."
-        pictures.append((f"pileup-{key}", words, rate_plots.rate_against_pileup(rates, fits, edges[-1], at)))
+        pictures.append(Picture(f"pileup-{key}", words, rate_plots.rate_against_pileup(rates, fits, edges[-1], at)))
     words = f"What {point.seed} and the seeds of the menu both take."
     quoted = stage(simulated=background.sample.simulated)
-    pictures.append((f"seeds-{key}", words, preference_plots.seed_overlap(point.overlaps, at, quoted)))
+    pictures.append(Picture(f"seeds-{key}", words, preference_plots.seed_overlap(point.overlaps, at, quoted)))
     spectra = composition(background.events, scores, point.threshold.raw)
     if not isinstance(spectra, Refused):
         for quantity in ("multiplicity", "leading pt"):
             words = f"{quantity.capitalize()} of the events that {point.seed} accepts, and of all."
             picture = preference_plots.spectra(spectra, quantity, at)
-            pictures.append((f"{quantity.split()[0]}-{key}", words, picture))
+            pictures.append(Picture(f"{quantity.split()[0]}-{key}", words, picture, wide=True))
     return pictures
 
 
@@ -190,7 +201,7 @@ def _comparisons(
     scores: Raw,
     name: str,
     other: tuple[str, Raw],
-) -> list[tuple[str, str, str]]:
+) -> list[Picture]:
     """Another detector, and the most anomalous events."""
     sample, crossing_rate_hz = background.sample, background.crossing_rate_hz
     both = {name: scores, other[0]: other[1]}
@@ -206,7 +217,7 @@ def _comparisons(
         )
         words = f"Scores of {name} and of {other[0]}, and what each accepts at the same rate."
         picture = preference_plots.two_detectors(plane(both, sample.weights), at, crossing_rate_hz)
-        pictures.append(("two-detectors", words, picture))
+        pictures.append(Picture("two-detectors", words, picture))
     events = most_anomalous(background.events, scores, N_DISPLAYS, background.menu)
     words = "The most anomalous events of the rate sample."
-    return [*pictures, ("displays", words, preference_plots.displays(events, network.score.out.lsb))]
+    return [*pictures, Picture("displays", words, preference_plots.displays(events, network.score.out.lsb), wide=True)]

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -30,7 +31,7 @@ from l1ad.trigger.closure import Closure, closure
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import ScanPoint, scan
 from l1ad.trigger.deadtime import LiveTime, batches, draw, live_time
-from l1ad.trigger.fits import Fit, NoFit, fit
+from l1ad.trigger.fits import Fit, Form, NoFit, fit
 from l1ad.trigger.menu_rates import MenuRates, MenuSeed, Overlaps, backups, menu_rates
 from l1ad.trigger.menu_rates import overlaps as seed_overlaps
 from l1ad.trigger.patterns import Patterns
@@ -41,7 +42,7 @@ from l1ad.trigger.scan import UNIT
 from l1ad.trigger.stability import RatesBy, finest_by_pileup
 from l1ad.trigger.thresholds import Thresholds, load_thresholds
 
-FORMS = ("linear", "quadratic", "exponential")
+FORMS: tuple[Form, ...] = ("linear", "quadratic", "exponential")
 """Of curves through rates against pileup."""
 SHIFT = 5.0
 """By which a pileup profile is shifted, either way, as a systematic."""
@@ -186,11 +187,11 @@ def study_rates(run: Run) -> None:
             found = _study(run, name, paths, network)
             thresholds = load_thresholds(paths.thresholds, network.digest)
             documents.save(paths.rates, found)
-            write_text(paths.folder / "thresholds.csv", thresholds_csv(found, thresholds))
-            write_text(paths.folder / "menu_rates.csv", menu_csv(found.menu))
-            write_text(paths.folder / "seeds.toml", seeds_toml(found, thresholds))
+            tables = (thresholds_csv(found, thresholds), menu_csv(found.menu), seeds_toml(found, thresholds))
+            for path, text in zip(paths.tables, tables, strict=True):
+                write_text(path, text)
 
-        run_stage(paths.folder, "rates", made_from, (paths.rates,), action)
+        run_stage(paths.folder, "rates", made_from, (paths.rates, *paths.tables), action)
 
 
 def seed_name(run: Run, model: str, target_hz: float) -> str:
@@ -225,9 +226,7 @@ def _study(run: Run, name: str, paths: ModelPaths, network: Network) -> RateStud
         menu_rates(patterns, seeds, crossing_rate_hz, simulated=simulated),
         seed_overlaps(patterns, seeds, crossing_rate_hz, simulated=simulated),
         scan(Counted.of_scores(*zero_bias), whole, targets, crossing_rate_hz, simulated=simulated),
-        scan(
-            Counted.of_scores(*zero_bias, part=~sample.taken), left, targets, crossing_rate_hz, simulated=simulated
-        ),
+        scan(Counted.of_scores(*zero_bias, part=~sample.taken), left, targets, crossing_rate_hz, simulated=simulated),
         correlations(scores, sample.weights, quantities(background.events), sample.groups),
         closure(
             twin,
@@ -304,10 +303,7 @@ def _taken(path: Path, menu: Menu) -> npt.NDArray[np.bool_]:
 
 def thresholds_csv(found: RateStudy, thresholds: Thresholds) -> str:
     """A row for each working point, refused ones too, and for each of its backups."""
-    rows: list[list[object]] = [
-        ["Name", "Threshold_raw", "Threshold_low", "Threshold_high", "Target_kHz", "Rate_kHz", "Error_kHz", "Pure_kHz"]
-        + ["Pure_error_kHz", "N_eff", "Stage", "Network", "Sample", "Menu"]
-    ]
+    rows = []
     named = {point.target_hz: point for point in found.points}
     for working in thresholds.working_points:
         point = named.get(working.target_hz)
@@ -315,30 +311,50 @@ def thresholds_csv(found: RateStudy, thresholds: Thresholds) -> str:
         if point is not None:
             listed += [(f"{point.seed}_backup{i}", each) for i, each in enumerate(point.backups, 1)]
         for name, each in listed:
-            codes: list[object] = ["", "", ""]
-            if isinstance(each.threshold, Threshold):
-                codes = [each.threshold.raw, each.threshold.raw_low, each.threshold.raw_high]
+            known = each.threshold if isinstance(each.threshold, Threshold) else None
             rows.append(
-                [name, *codes, each.target_hz / 1e3, *_khz(each.rate), *_khz(each.pure)]
-                + [f"{each.rate.n_effective:.1f}", each.rate.stage if isinstance(each.rate, Rate) else str(each.rate)]
-                + [thresholds.digest, thresholds.provenance, thresholds.menu]
+                {
+                    "Name": name,
+                    "Threshold_raw": "" if known is None else known.raw,
+                    "Threshold_low": "" if known is None else known.raw_low,
+                    "Threshold_high": "" if known is None else known.raw_high,
+                    "Target_kHz": each.target_hz / 1e3,
+                    **_khz("Rate", each.rate),
+                    **_khz("Pure", each.pure),
+                    "N_eff": f"{each.rate.n_effective:.1f}",
+                    "Stage": each.rate.stage if isinstance(each.rate, Rate) else str(each.rate),
+                    "Network": thresholds.digest,
+                    "Sample": thresholds.provenance,
+                    "Menu": thresholds.menu,
+                }
             )
     return _csv(rows)
 
 
 def menu_csv(menu: MenuRates) -> str:
-    """A row for each seed that is on, in the order of the menu, and one for the menu."""
-    kinds = ("total", "pure", "pure_unprescaled", "proportional", "cumulative", "without")
-    titles = ("Rate", "Pure", "Pure_unprescaled", "Proportional", "Cumulative", "Menu_without")
-    columns = [text for title in titles for text in (f"{title}_kHz", f"{title}_error_kHz")]
-    rows: list[list[object]] = [["Index", "Name", "Prescale", *columns]]
+    """A row for each seed that is on, in the order of the menu, and then for the menu and its two parts."""
+    rows = []
     for index, each in enumerate(menu.seeds):
-        rates = [number for kind in kinds for number in _khz(getattr(each, kind))]
-        rows.append([index, each.seed.name, f"{each.seed.prescale:g}", *rates])
-    rows.append(["", "menu", "", *_khz(menu.total)])
-    for name, rate in (("conventional seeds", menu.conventional), ("added by anomaly seeds", menu.added)):
+        rows.append(
+            {
+                "Index": index,
+                "Name": each.seed.name,
+                "Prescale": f"{each.seed.prescale:g}",
+                **_khz("Rate", each.total),
+                **_khz("Pure", each.pure),
+                **_khz("Pure_unprescaled", each.pure_unprescaled),
+                **_khz("Proportional", each.proportional),
+                **_khz("Cumulative", each.cumulative),
+                **_khz("Menu_without", each.without),
+            }
+        )
+    for name, rate in (
+        ("menu", menu.total),
+        ("conventional seeds", menu.conventional),
+        ("added by anomaly seeds", menu.added),
+    ):
         if rate is not None:
-            rows.append(["", name, "", *_khz(rate)])
+            rows.append({"Name": name, **_khz("Rate", rate)})
     return _csv(rows)
 
 
@@ -363,13 +379,16 @@ def seeds_toml(found: RateStudy, thresholds: Thresholds) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _khz(rate: Rate | Refused) -> tuple[str, str]:
+def _khz(name: str, rate: Rate | Refused) -> dict[str, str]:
     """Value and error in kHz, empty where refused."""
-    return (f"{rate.value_hz / 1e3:.6g}", f"{rate.error_hz / 1e3:.3g}") if isinstance(rate, Rate) else ("", "")
+    value, error = (f"{rate.value_hz / 1e3:.6g}", f"{rate.error_hz / 1e3:.3g}") if isinstance(rate, Rate) else ("", "")
+    return {f"{name}_kHz": value, f"{name}_error_kHz": error}
 
 
-def _csv(rows: list[list[object]]) -> str:
+def _csv(rows: Sequence[Mapping[str, object]]) -> str:
+    """Rows below the keys of the first."""
     out = io.StringIO()
-    width = max(map(len, rows))
-    csv.writer(out, lineterminator="\n").writerows([*row, *[""] * (width - len(row))] for row in rows)
+    table = csv.DictWriter(out, list(rows[0]), restval="", lineterminator="\n")
+    table.writeheader()
+    table.writerows(rows)
     return out.getvalue()

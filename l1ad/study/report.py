@@ -31,10 +31,10 @@ from l1ad.study.artefacts import (
     scored_by,
     simulated_of,
 )
-from l1ad.study.config import RATE_SAMPLE
+from l1ad.study.config import BASELINES, RATE_SAMPLE
 from l1ad.study.hardware import Verdict, verdict
 from l1ad.study.rate_section import RateSection, rate_section
-from l1ad.study.samples import BASELINES, RateSample, baseline_scores, menu_path, rate_sample
+from l1ad.study.samples import RateSample, baseline_scores, menu_path, rate_sample
 from l1ad.study.stages import PACKAGES
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Thresholds, load_thresholds, roc
