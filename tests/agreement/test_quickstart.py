@@ -1,6 +1,7 @@
 """The whole way of a tiny study, once; then what a second run does, and does not, do again."""
 
 import contextlib
+import csv
 import io
 import json
 import os
@@ -9,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import time
+import tomllib
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -38,9 +40,11 @@ from l1ad.study.artefacts import (
 )
 from l1ad.study.config import load_study
 from l1ad.study.hardware import Verdict, synth, verdict
+from l1ad.study.rate_section import rate_section
+from l1ad.study.rate_study import RateStudy
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Threshold, accept, load_thresholds
-from l1ad.trigger.samples import n_effective
+from l1ad.trigger.samples import event_groups, n_effective
 
 ROOT = Path(__file__).parents[2]
 MODELS = ("small_ae", "small_vae")
@@ -49,7 +53,8 @@ SIZES = {"train": 1500, "rate": 1500, "A → 4ℓ": 400, "LQ → bτ": 300}
 OF_MODEL = ("train", "convert", "build", "emulate", "compare", "resources")
 EMULATOR = f"native ({available()[0]})"
 RTL = "small_vae: rtl"
-STAGES = {f"{model}: {step}" for model in MODELS for step in OF_MODEL} | {"tiny: rate", "tiny: report", RTL}
+RATES = {f"{model}: rates" for model in MODELS}
+STAGES = {f"{model}: {step}" for model in MODELS for step in OF_MODEL} | {"tiny: rate", "tiny: report", RTL} | RATES
 
 
 def run_main(*arguments):
@@ -113,6 +118,9 @@ def test_every_step_ran_once_and_left_its_files(finished):
     of_model = ("model.h5", "twin.h5", "training.json", "network.json", "scores.h5", "agreement.json")
     expected = {
         f"runs/tiny/{m}/{f}" for m in MODELS for f in (*of_model, "resources.json", "thresholds.json", "stages.json")
+    }
+    expected |= {
+        f"runs/tiny/{m}/{f}" for m in MODELS for f in ("rates.json", "thresholds.csv", "menu_rates.csv", "seeds.toml")
     }
     expected.add("runs/tiny/small_vae/simulated.json")
     expected |= {f"runs/tiny/{f}" for f in ("study.toml", "performance.json", "report.html", "stages.json")}
@@ -220,16 +228,60 @@ class Page(HTMLParser):
         self.texts.append(data.strip())
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_the_rates_of_a_menu_are_those_of_the_stored_scores(run, model):
+    paths = run.paths(model)
+    network = Network.load(paths.network)
+    found, thresholds = documents.load(RateStudy, paths.rates), load_thresholds(paths.thresholds, network.digest)
+    known = [point for point in thresholds.working_points if isinstance(point.threshold, Threshold)]
+    assert [point.threshold for point in found.points] == [point.threshold for point in known]
+    sample, scores = samples.rate_sample(run), load_scores(paths.scores, network)["rate"][0]
+    fires, groups = scores >= known[0].threshold.raw, event_groups(sample.groups, len(scores))
+    crossing_rate_hz = run.study.config.rate.collider.crossing_rate_hz
+    seed = found.menu.seeds[-1]
+    assert (seed.seed.name, seed.seed.family) == (f"{model}_2000kHz", model)
+    for quoted, accepted in (
+        (seed.total, fires),
+        (seed.pure, fires & ~sample.taken),
+        (found.menu.total, fires | sample.taken),
+        (found.menu.added, fires & ~sample.taken),
+    ):
+        assert quoted.n_raw == accepted.sum()
+        assert quoted.value_hz == pytest.approx(crossing_rate_hz * sample.weights[accepted].sum(), rel=1e-12)
+        assert quoted.n_effective == pytest.approx(n_effective(sample.weights[accepted], groups[accepted]))
+    with (paths.folder / "thresholds.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [row["Threshold_raw"] for row in rows if row["Name"] == seed.seed.name] == [str(known[0].threshold.raw)]
+    assert {row["Network"] for row in rows} == {network.digest}
+    assert rows[0]["Stage"].startswith("refused: n_eff ")
+    with (paths.folder / "menu_rates.csv").open(encoding="utf-8") as file:
+        rows = {row["Name"]: row for row in csv.DictReader(file)}
+    assert float(rows["menu"]["Rate_kHz"]) == pytest.approx(found.menu.total.value_hz / 1e3, rel=1e-5)
+    (anomaly,) = tomllib.loads((paths.folder / "seeds.toml").read_text())["anomaly"]
+    assert anomaly["threshold"] == known[0].threshold.raw
+    assert anomaly["network"] == network.digest
+
+
+def test_rates_of_another_network_are_refused(copy):
+    run = Run(load_study(copy / "tiny.toml"))
+    paths = run.paths("small_vae")
+    paths.rates.write_bytes(run.paths("small_ae").rates.read_bytes())
+    network = Network.load(paths.network)
+    with pytest.raises(ValueError, match=r"rates\.json must belong to network .*, not .*; rate again"):
+        rate_section(run, "small_vae", paths, network, {}, ("none", np.zeros(1, np.int64)))
+
+
 def test_the_report_is_one_self_contained_page(run):
     text = (run.study.runs / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    assert len(page.links) == 4 * len(MODELS) + 1  # the bars at 10 kHz show the baselines or nothing
+    # the bars at 10 kHz show the baselines or nothing; then curves, turn-ons, one rate that is not refused, two models
+    assert len(page.links) == (4 + 3 + 4 + 3 + 2) * len(MODELS) + 1
     for link in page.links:
         assert link[:2] == ("img", "src")
         assert re.match(r"data:image/png;base64,[A-Za-z0-9+/=]{1000}", link[2])
     assert not re.search(r"https?://|url\(|@import", text)
     headings = re.findall(r"<h[123]>(.*?)</h[123]>", text)
-    of_model = ["Agreement", "Thresholds", "Latency and resources", "Pictures", "What was trained"]
+    of_model = ["Agreement", "Thresholds", "Rates for a menu", "Latency and resources", "Pictures", "What was trained"]
     assert headings == [
         "Study tiny",
         "Models against plain baselines",
@@ -305,7 +357,7 @@ def test_other_rates_leave_models_and_firmware_alone(copy):
     edit(copy / "tiny.toml", "targets_khz = [10, 2000]", "targets_khz = [1000, 2000]")
     status, output = run_main("run", "tiny.toml")
     assert status == 0
-    again = {"tiny: rate", "tiny: report", RTL}  # whose default thresholds are others
+    again = {"tiny: rate", "tiny: report", RTL} | RATES  # whose default thresholds are others
     assert done_and_skipped(output) == (again, STAGES - again)
     assert "1000 kHz" in (copy / "runs/tiny/report.html").read_text(encoding="utf-8")
 
@@ -401,7 +453,7 @@ def test_each_verb_takes_the_steps_before_it():
     for number, verb in enumerate(STEPS, 1):
         status, output = run_main(verb, "tiny.toml")
         assert status == 0
-        expected = {stage for stage in STAGES if stage.split(": ")[1] in STEPS[:number]}
+        expected = {stage for stage in STAGES if stage.split(": ")[1].removesuffix("s") in STEPS[:number]}
         expected |= {stage for stage in STAGES if stage.endswith(("resources", "rtl")) and number >= len(STEPS) - 1}
         assert done_and_skipped(output) == (set(), expected)
 

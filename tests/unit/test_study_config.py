@@ -118,6 +118,11 @@ def test_our_own_studies_can_be_read(path):
         ("clock_ns = 5.0", "clock_ns = 0", "tiny.toml.firmware: firmware clock_ns must be positive, not 0.0"),
         ("clock_ns = 5.0", "reuse_factor = 0", "tiny.toml.firmware: firmware reuse_factor must be at least 1, not 0"),
         ("clock_ns = 5.0", "strategy = 'latency'", "firmware strategy must be one of ('Latency', 'Resource')"),
+        (
+            "n_bootstrap = 20",
+            'names = ["Tight"]',
+            "tiny.toml.rate: names must be as many and different as targets_khz, (10.0, 2000.0), not ('Tight',)",
+        ),
         ("[rtl]", "[rtl]\ninterval_cycles = 6", "rtl: interval_cycles must be from 1 to clocks_per_bx, 5, not 6"),
         ("[rtl]", "[rtl]\ninterval_cycles = 0", "rtl: interval_cycles must be from 1 to clocks_per_bx, 5, not 0"),
         ("targets_khz = [10, 2000]", "targets_khz = [10, -1]", "targets_khz must be positive rates, not (10.0, -1.0)"),
