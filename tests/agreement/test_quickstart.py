@@ -248,7 +248,9 @@ def test_the_rates_of_a_menu_are_those_of_the_stored_scores(run, model):
     ):
         assert quoted.n_raw == accepted.sum()
         assert quoted.value_hz == pytest.approx(crossing_rate_hz * sample.weights[accepted].sum(), rel=1e-12)
-        assert quoted.n_effective == pytest.approx(n_effective(sample.weights[accepted], groups[accepted]))
+        assert quoted.n_effective == pytest.approx(
+            n_effective(sample.weights[accepted], None if groups is None else groups[accepted])
+        )
     with (paths.folder / "thresholds.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert [row["Threshold_raw"] for row in rows if row["Name"] == seed.seed.name] == [str(known[0].threshold.raw)]
