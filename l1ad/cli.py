@@ -46,11 +46,11 @@ _OPTIONS = {
     "build": ("--out",),
     "emulate": ("--events", "--out"),
     "compare": ("--against", "--events"),
-    "rate": ("--events", "--out", "--khz", "--menu", "--bunches"),
+    "rate": ("--events", "--out", "--khz", "--menu", "--bunches", "--scheduler"),
     "synth": ("--out", "--clock-ns", "--interval"),
 }
 _OPTIONAL = {
-    *(("rate", option) for option in ("--khz", "--menu", "--bunches")),
+    *(("rate", option) for option in ("--khz", "--menu", "--bunches", "--scheduler")),
     ("compare", "--events"),
     *(("synth", option) for option in ("--clock-ns", "--interval")),
 }
@@ -61,6 +61,7 @@ _OPTION_HELP = {
     "--khz": "target rates, by default 1 10 100",
     "--menu": "conventional menu of the pure rate, by default the decisions in the files, else 'conventional'",
     "--bunches": "that collide, by default 2544",
+    "--scheduler": "many processes: local, local:N, an address tcp://..., or FILE.toml with a table [farm]",
     "--clock-ns": "period that the pipeline is cut for, by default 5",
     "--interval": "clocks from an event to the next, over which logic is used again, by default 1",
 }
@@ -69,6 +70,7 @@ _OPTION_KIND: dict[str, dict[str, Any]] = {
     "--khz": {"type": float, "nargs": "+", "metavar": "KHZ"},
     "--menu": {"type": str, "metavar": "NAME"},
     "--bunches": {"type": int, "metavar": "N"},
+    "--scheduler": {"type": str, "metavar": "WHAT"},
     "--clock-ns": {"type": float, "metavar": "NS"},
     "--interval": {"type": int, "metavar": "CLOCKS"},
 }
@@ -189,7 +191,8 @@ def _network_lines(chosen: argparse.Namespace) -> Iterable[str]:
         case "synth":
             return verbs.synth(chosen.source, chosen.out, chosen.clock_ns, chosen.interval, full=chosen.full)
         case "rate":
-            return verbs.rate(chosen.source, chosen.events, chosen.out, chosen.khz, chosen.menu, chosen.bunches)
+            options = chosen.khz, chosen.menu, chosen.bunches, chosen.scheduler
+            return verbs.rate(chosen.source, chosen.events, chosen.out, *options)
         case _:
             return verbs.compare(chosen.source, chosen.against, chosen.events)
 

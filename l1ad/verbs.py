@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -104,26 +105,28 @@ def rate(
     khz: Sequence[float] | None,
     menu: str | None,
     bunches: int | None,
+    scheduler: str | None,
 ) -> Iterator[str]:
     """Thresholds of event files, which are one sample together; scores are counted, and not stored."""
     from l1ad.emulate import emulator
     from l1ad.events.stream import EventStream
+    from l1ad.trigger import farm, scan
     from l1ad.trigger.rates import Collider, stage
-    from l1ad.trigger.scan import may_share_collisions, thresholds_of
     from l1ad.trigger.thresholds import save_thresholds
 
+    fill = scan.fill_stream if scheduler is None else partial(farm.fill_stream, scheduler=scheduler)
     network, collider = Network.load(source), Collider() if bunches is None else Collider(bunches)
     targets = [each * 1e3 for each in khz or RATES_KHZ]
     with replacing(out) as aside:
         began = time.monotonic()
-        found = thresholds_of(network, events, targets, collider, menu)
+        found = scan.thresholds_of(network, events, targets, collider, menu, fill)
         seconds = time.monotonic() - began
         save_thresholds(aside, found)
     n = len(EventStream(events, columns=(), meta=()))
     yield f"{found.sample}: {n} events, {n / seconds:.3g}/s by the emulator {emulator(network)}"
     yield f"rates: {stage(simulated=found.simulated)}, {collider.colliding_bunches} bunches; pure: {found.menu}"
     yield from _working_points(found.working_points)
-    shared = may_share_collisions(events)
+    shared = scan.may_share_collisions(events)
     if shared is not None:
         yield f"{shared}: events may share collisions, and errors treat them as independent: too small if they do"
     yield f"{out}: thresholds of network {network.digest[:12]}"

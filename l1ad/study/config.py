@@ -11,6 +11,7 @@ from l1ad.documents import decode
 from l1ad.hardware.target import Target
 from l1ad.models.config import ModelConfig
 from l1ad.trigger.rates import REVOLUTION_HZ, Collider
+from l1ad.trigger.schedulers import Farm
 
 BASELINES = ("Σ pT", "multiplicity")
 """Scores that models are compared with."""
@@ -158,6 +159,8 @@ class StudyConfig:
     csim_events : int
         Rate-sample events, besides corner inputs, that C simulation is compared on.
     rtl : RtlConfig
+    farm : Farm or None
+        Where ``l1ad rate NETWORK.json --scheduler STUDY.toml`` counts; the study itself runs here.
     """
 
     name: str
@@ -168,6 +171,7 @@ class StudyConfig:
     rate: RateConfig
     csim_events: int = 20_000
     rtl: RtlConfig = RtlConfig()
+    farm: Farm | None = None
 
     def __post_init__(self) -> None:
         for name in (self.name, *self.models):

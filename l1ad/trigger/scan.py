@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from l1ad.events.schema import Schema, input_columns
 from l1ad.events.store import CHUNK, EventFile, inputs
 from l1ad.events.stream import EventStream, expand
 from l1ad.events.table import Block, Place, input_places
+from l1ad.files import digest
 from l1ad.network import Network
 from l1ad.progress import task
 from l1ad.trigger.histograms import working_point_of
@@ -40,6 +41,8 @@ PIECE = 4 * CHUNK
 """Events that a thread takes at a time."""
 Category = Literal["taken"] | Menu | Sequence[float] | None
 """What sorts events: decisions in the file, decisions of a menu, or edges of pileup bins."""
+Fill = Callable[[Network, EventStream, Category], Histogram]
+"""What counts the weighted scores of a stream: `fill_stream`, or `l1ad.trigger.farm.fill_stream` with a scheduler."""
 
 
 def fill(
@@ -75,31 +78,50 @@ def fill(
         As `EventStream` and its iteration do; if the files hold no event, the network reads no selection of their
         schema, an event has no category, or weights sum to 2 or more.
     """
+    return fill_stream(network, EventStream(files, columns=(), meta=()), category, weighted=weighted, threads=threads)
+
+
+def fill_stream(
+    network: Network,
+    stream: EventStream,
+    category: Category = None,
+    *,
+    weighted: bool = True,
+    threads: int | None = None,
+) -> Histogram:
+    """See `fill`; of files that are looked at already."""
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
+    selection, pieces = planned(network, stream, category)
+    filler = Filler.of(network, pieces[0].path, selection, category, weighted=weighted)
+    with task("score", len(stream)) as progress:
+        return run(filler, pieces, min(cores() if threads is None else threads, len(pieces)), progress.advance)
+
+
+def planned(network: Network, stream: EventStream, category: Category) -> tuple[str, list[Piece]]:
+    """Name of the selection that the network reads, and all events in pieces, in order.
+
+    Raises
+    ------
+    ValueError
+        See `fill`: what can be said before the first event is read.
+    """
     _check_edges(category)
-    return _fill(network, EventStream(files, columns=(), meta=()), category, weighted, threads)
-
-
-def _fill(
-    network: Network, stream: EventStream, category: Category, weighted: bool = True, threads: int | None = None
-) -> Histogram:
-    """See `fill`."""
     if not len(stream):
         raise ValueError(f"{stream.paths[0]}: must hold at least one event")
     selection = selection_of(network, stream.schema, str(stream.paths[0]))
     if category == "taken" and not stream.attrs[stream.paths[0]].get("seeds"):
         raise ValueError(f"{stream.paths[0]}: must hold decisions of seeds (attribute seeds); pass a menu as category")
-    pieces = [
-        _Piece(path, start, min(start + PIECE, length or 0))
-        for path, length in zip(stream.paths, stream.lengths, strict=True)
-        for start in range(0, length or 0, PIECE)
-    ]
-    with EventFile(pieces[0].path) as file:
-        native = native_emulator(network, inputs(file.read(0, CHECKED), selection))
-    filler = _Filler(network, native, input_places(stream.schema, selection), category, weighted)
-    with task("score", len(stream)) as progress:
-        return _run(filler, pieces, min(cores() if threads is None else threads, len(pieces)), progress.advance)
+    pieces = []
+    for path, length in zip(stream.paths, stream.lengths, strict=True):
+        made = _made(stream.attrs[path], length or 0)
+        pieces += [Piece(path, start, min(start + PIECE, length or 0), made) for start in range(0, length or 0, PIECE)]
+    return selection, pieces
+
+
+def _made(attrs: dict[str, Any], length: int) -> str:
+    """Digest of how a file was made, and of its length."""
+    return digest([attrs, length])
 
 
 def selection_of(network: Network, schema: Schema, where: str) -> str:
@@ -123,8 +145,9 @@ def thresholds_of(
     targets_hz: Iterable[float],
     collider: Collider,
     menu: str | None = None,
+    fill: Fill = fill_stream,
 ) -> Thresholds:
-    """Working points of a network on event files that are one sample; `fill` counts its scores.
+    """Working points of a network on event files that are one sample.
 
     Parameters
     ----------
@@ -136,6 +159,8 @@ def thresholds_of(
     menu : str or None
         Conventional menu of the pure rate, a name or the path of a TOML file; by default the decisions that the files
         hold, or, if they hold none, the menu ``conventional``.
+    fill : function
+        What counts the scores.
 
     Raises
     ------
@@ -148,7 +173,7 @@ def thresholds_of(
     stream = EventStream(files, columns=(), meta=())
     simulated = _simulated(stream)
     name, category = _decisions(stream, menu)
-    histogram = _fill(network, stream, category)
+    histogram = fill(network, stream, category)
     return Thresholds(
         digest=network.digest,
         score_type=str(network.score.out),
@@ -212,16 +237,20 @@ def may_share_collisions(files: str | Path | Iterable[str | Path]) -> Path | Non
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """Events ``start:stop`` of a file."""
+class Piece:
+    """Events ``start:stop`` of a file; `made` tells it from other files of its name."""
 
     path: Path
     start: int
     stop: int
+    made: str
+
+    def __len__(self) -> int:
+        return self.stop - self.start
 
 
 @dataclass(frozen=True)
-class _Filler:
+class Filler:
     """What is done with a block of events; see `fill`."""
 
     network: Network
@@ -230,11 +259,18 @@ class _Filler:
     category: Category
     weighted: bool
 
+    @classmethod
+    def of(cls, network: Network, path: Path, selection: str, category: Category, *, weighted: bool) -> Filler:
+        """For files like that at `path`; the native emulator is checked on its first events."""
+        with EventFile(path) as file:
+            native = native_emulator(network, inputs(file.read(0, CHECKED), selection))
+            return cls(network, native, input_places(file.schema, selection), category, weighted)
+
     def empty(self) -> Histogram:
         """A histogram to fill."""
-        return Histogram.of(self.network, _categories(self.category), UNIT if self.weighted else None)
+        return empty(self.network, self.category, weighted=self.weighted)
 
-    def take(self, histogram: Histogram, file: EventFile, piece: _Piece) -> Iterator[int]:
+    def take(self, histogram: Histogram, file: EventFile, piece: Piece) -> Iterator[int]:
         """Events of a piece into the histogram; how many, block by block."""
         blocks = file.raw(self.places, _quantities(self.category, self.weighted), piece.start, piece.stop)
         for block in blocks:
@@ -247,7 +283,7 @@ class _Filler:
         """Events of a block into the histogram."""
         weight = block.meta["weight"] if self.weighted else None
         if weight is not None:
-            _check_sum(f"{file.path}: weights", histogram.total + float(weight.sum()) / UNIT)
+            check_sum(f"{file.path}: weights", histogram.total + float(weight.sum()) / UNIT)
         category = self.sorted(file, block)
         try:
             if self.native is not None:
@@ -285,17 +321,17 @@ class _Filler:
 class _Files:
     """The files of pieces, each open from the first of its pieces to the last; threads share them."""
 
-    def __init__(self, pieces: Iterable[_Piece]) -> None:
+    def __init__(self, pieces: Iterable[Piece]) -> None:
         self._left = Counter(piece.path for piece in pieces)
         self._open: dict[Path, EventFile] = {}
         self._lock = Lock()
 
     @contextmanager
-    def of(self, piece: _Piece) -> Iterator[EventFile]:
+    def of(self, piece: Piece) -> Iterator[EventFile]:
         """The file of a piece, which is taken once."""
         with self._lock:
             if piece.path not in self._open:
-                self._open[piece.path] = EventFile(piece.path)
+                self._open[piece.path] = _opened(piece)
             file = self._open[piece.path]
         try:
             yield file
@@ -311,9 +347,18 @@ class _Files:
             file.close()
 
 
-def _run(filler: _Filler, pieces: list[_Piece], threads: int, advance: Callable[[int], None]) -> Histogram:
+def _opened(piece: Piece) -> EventFile:
+    """The file of a piece, if it is that which was planned with."""
+    file = EventFile(piece.path)
+    if _made(file.attrs, len(file)) != piece.made:
+        file.close()
+        raise OSError(f"{piece.path}: must be the file that was there at the start, not another; start again")
+    return file
+
+
+def run(filler: Filler, pieces: Sequence[Piece], threads: int, advance: Callable[[int], None]) -> Histogram:
     """Let threads take pieces in turn, and add up.  Of errors, that of the first piece in order is raised."""
-    todo: SimpleQueue[tuple[int, _Piece]] = SimpleQueue()
+    todo: SimpleQueue[tuple[int, Piece]] = SimpleQueue()
     for numbered in enumerate(pieces):
         todo.put(numbered)
     ended, lock, errors = Event(), Lock(), dict[int, Exception]()
@@ -347,16 +392,18 @@ def _run(filler: _Filler, pieces: list[_Piece], threads: int, advance: Callable[
     whole = filled[0]
     for other in filled[1:]:
         if filler.weighted:
-            _check_sum("weights", whole.total + other.total)
+            check_sum("weights", whole.total + other.total)
         whole.add(other)
     return whole
 
 
-def _categories(category: Category) -> int:
-    """Number of categories."""
+def empty(network: Network, category: Category, *, weighted: bool) -> Histogram:
+    """The histogram that `fill` begins with."""
     if category is None:
-        return 1
-    return 2 if category == "taken" or isinstance(category, Menu) else len(category) - 1
+        categories = 1
+    else:
+        categories = 2 if category == "taken" or isinstance(category, Menu) else len(category) - 1
+    return Histogram.of(network, categories, UNIT if weighted else None)
 
 
 def _quantities(category: Category, weighted: bool) -> list[str]:
@@ -375,8 +422,14 @@ def _check_edges(category: Category) -> None:
         raise ValueError(f"category must be two rising edges of pileup bins, or more, not {list(category)}")
 
 
-def _check_sum(what: str, units: float) -> None:
-    """Refuse weights of which the histogram could not hold the sum, before it says so in units."""
+def check_sum(what: str, units: float) -> None:
+    """Refuse weights of which the histogram could not hold the sum, before it says so in units.
+
+    Raises
+    ------
+    ValueError
+        If they sum to 2 or more.
+    """
     if 2.0**62 <= units < np.inf:
         raise ValueError(
             f"{what} must be probabilities per bunch crossing, which sum to 1 in all files together, not to "

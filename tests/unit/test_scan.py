@@ -269,6 +269,20 @@ def test_damage_is_named_and_the_first_file_comes_first(parts, tmp_path):
         assert text.partition(" must be ")[2] == streamed[1].partition(" must be ")[2]
 
 
+def test_a_file_that_changes_meanwhile(parts, tmp_path):
+    """Of other length, or made otherwise."""
+    files, events = parts
+    stream, path = EventStream(files, columns=(), meta=()), tmp_path / "part-2.h5"
+    for n, told in ((400, {}), (500, {"sample": "another of this name"})):
+        write_events(path, events[-n:], seeds=["a", "b", "c"], **told)
+        assert error(lambda: scan.fill_stream(NETWORK, stream)) == (
+            OSError,
+            f"{path}: must be the file that was there at the start, not another; start again",
+        )
+    write_events(path, events[-500:], seeds=["a", "b", "c"])
+    assert_same(scan.fill_stream(NETWORK, stream), fill(NETWORK, files))
+
+
 @pytest.mark.parametrize(
     ("pileup", "text"),
     [

@@ -1,0 +1,212 @@
+"""Work of many processes: how it is divided, put together and described; the processes are in the agreement tests."""
+
+import re
+import sys
+from copy import deepcopy
+
+import numpy as np
+import pytest
+from studies import STUDY, random_trigger_events, small_network, write_events, write_study
+
+from l1ad.emulate import Histogram
+from l1ad.errors import ToolNotFoundError
+from l1ad.events.schema import input_columns, load_schema
+from l1ad.study.config import load_study
+from l1ad.trigger import farm, schedulers
+from l1ad.trigger.scan import UNIT
+from l1ad.trigger.schedulers import Farm, cluster_of, connected, farm_of
+
+SCHEMA = load_schema()
+NETWORK = small_network(input_columns(SCHEMA))
+TABLE = """
+[farm]
+batch = "slurm"
+jobs = 20
+cores = 4
+memory = "8 GB"
+directives = { partition = "short", time = "02:00:00" }
+prologue = ["source /shared/venv/bin/activate"]
+"""
+
+
+@pytest.fixture
+def events(tmp_path):
+    """The path of an event file."""
+    return write_events(tmp_path / "events.h5", random_trigger_events(SCHEMA, 20, 1))
+
+
+@pytest.mark.parametrize("weighted", [True, False])
+def test_bins_that_hold_events_add_up_to_all(rng, weighted):
+    """Against `Histogram.add`; squares of weights overflow the lower 64 bits."""
+    parts = []
+    for n in (300, 1, 0, 40):
+        part = Histogram("d", -50, 4000, 3, 1.0 if weighted else None)
+        weight = rng.integers(0, 2**40, n).astype(float) if weighted else None
+        parts.append(part.fill(rng.integers(-50, 4000, n), rng.integers(0, 3, n), weight))
+    expected, found = parts[0].empty(), parts[0].empty()
+    for part in parts:
+        before = deepcopy(part)
+        bins = np.flatnonzero(part.counts)
+        farm._add(found, farm._Counted(bins, farm._of_bins(part, bins), 1.0))
+        expected.add(part)
+        assert len(bins) <= part.events
+        assert part.total == before.total
+        np.testing.assert_array_equal(part.counts, before.counts)
+    assert found.total == expected.total
+    assert found.events == 341
+    assert not weighted or expected.squares[..., 1].any()
+    for name in ("counts", "sums", "squares"):
+        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+
+
+def test_a_histogram_of_another_network_is_refused():
+    one, other = Histogram("d", 0, 9), Histogram("e", 0, 9).fill([3])
+    with pytest.raises(ValueError, match="histograms must have the same digest, not d and e"):
+        farm._add(one, farm._Counted(np.array([3]), farm._of_bins(other, np.array([3])), 1.0))
+
+
+def test_a_worker_has_the_same_network_and_version(events, monkeypatch):
+    monkeypatch.setattr(farm, "_worker", lambda: "worker 7 on node3")
+    document = farm._document(NETWORK)
+    job = farm._Job(document, farm.__version__, events, "axol1tl", None, True)
+    filler = farm._filler(job)
+    assert (filler.network.digest, filler.empty().unit) == (NETWORK.digest, UNIT)
+    with pytest.raises(RuntimeError, match=r"worker 7 on node3 must have l1ad 0\.0, not .*; install the same"):
+        farm._filler(farm._Job(document, "0.0", events, "axol1tl", None, True))
+    changed = document.replace(NETWORK.digest, "0" * 64)
+    with pytest.raises(ValueError, match=r"digest must be .*: the file was edited or damaged"):
+        farm._filler(farm._Job(changed, farm.__version__, events, "axol1tl", None, True))
+
+
+def test_a_farm_is_described_in_a_file_of_its_own_or_a_study(tmp_path):
+    (tmp_path / "farm.toml").write_text(TABLE)
+    expected = Farm(
+        batch="slurm",
+        jobs=20,
+        memory="8 GB",
+        cores=4,
+        directives={"partition": "short", "time": "02:00:00"},
+        prologue=("source /shared/venv/bin/activate",),
+    )
+    assert farm_of(tmp_path / "farm.toml") == expected
+    study = write_study(tmp_path / "study", STUDY + TABLE, n_events=10)
+    assert farm_of(study) == load_study(study).config.farm == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("[events]", "farm.toml: must have a table [farm]; see l1ad.trigger.schedulers.Farm"),
+        ("jobs = ", "farm.toml must be TOML, not this: "),
+        (TABLE.replace("jobs", "job"), "farm.toml: farm: unknown key 'job'; did you mean 'jobs'?"),
+        (TABLE.replace("20", "0"), "farm.toml: farm: jobs must be at least 1, not 0"),
+        (TABLE.replace("= 4", "= -1"), "farm.toml: farm: cores must be at least 1, not -1"),
+        (TABLE.replace("slurm", "pbs"), "farm.toml: farm.batch must be one of ('htcondor', 'slurm'), not 'pbs'"),
+    ],
+)
+def test_a_farm_that_is_none(tmp_path, text, said):
+    (tmp_path / "farm.toml").write_text(text)
+    with pytest.raises(ValueError, match=re.escape(said)):
+        farm_of(tmp_path / "farm.toml")
+
+
+def test_a_farm_that_is_not_there(tmp_path):
+    with pytest.raises(FileNotFoundError, match=r"--scheduler must be a TOML file with a table \[farm\], not missing:"):
+        farm_of(tmp_path / "farm.toml")
+
+
+def script(described):
+    with cluster_of(described) as cluster:
+        return cluster.job_script().splitlines()
+
+
+def test_jobs_of_slurm(tmp_path, require):
+    require("dask")
+    folder = tmp_path / "logs"
+    lines = script(
+        Farm(
+            *("slurm", 20, "8 GB", 4),
+            directives={"partition": "short", "time": "02:00:00"},
+            prologue=("module load x",),
+            folder=str(folder),
+        )
+    )
+    for line in ("#SBATCH -n 1", "#SBATCH --cpus-per-task=4", "#SBATCH --mem=8G", "#SBATCH --partition=short"):
+        assert line in lines
+    assert [line for line in lines[:-1] if "-t " in line or "time" in line] == ["#SBATCH -t 02:00:00"]
+    assert f"#SBATCH -o {folder}/dask-worker-%J.out" in lines
+    assert lines.index("module load x") == len(lines) - 2
+    worker = lines[-1]
+    assert worker.startswith(f"{sys.executable} -m distributed.cli.dask_worker tls://")
+    assert "--nthreads 4 " in worker
+    assert "--nworkers" not in worker
+    keys = re.findall(r"--tls-\S+ (\S+)", worker)
+    assert len(keys) == 3
+    assert all(key.startswith(f"{folder}/.keys-") for key in keys)
+    assert not list(folder.iterdir()), "keys last as long as the farm"
+
+
+def test_jobs_of_htcondor(tmp_path, require):
+    require("dask")
+    lines = script(
+        Farm(
+            *("htcondor", 5, "2 GB"),
+            disk="3 GB",
+            directives={"+MaxRuntime": "3600"},
+            prologue=("cd /shared",),
+            folder=str(tmp_path),
+        )
+    )
+    for line in (
+        "RequestCpus = MY.DaskWorkerCores",
+        "MY.DaskWorkerCores = 1",
+        "MY.DaskWorkerMemory = 2000000000",
+        "MY.DaskWorkerDisk = 3000000000",
+        "+MaxRuntime = 3600",
+        f"LogDirectory = {tmp_path}",
+        "Executable = /bin/sh",
+    ):
+        assert line in lines
+    (arguments,) = [line for line in lines if line.startswith("Arguments = ")]
+    assert arguments.startswith(f"Arguments = \"-c 'cd /shared; {sys.executable} -m distributed.cli.dask_worker tls://")
+    assert "--nthreads 1 " in arguments
+
+
+@pytest.mark.parametrize("module", ["cryptography", "distributed"])
+def test_dask_that_is_not_installed(events, monkeypatch, module):
+    monkeypatch.setitem(sys.modules, module, None)
+    with pytest.raises(
+        ToolNotFoundError, match=rf"{module} must be installed for --scheduler; pip install 'l1ad\[farm\]'"
+    ):
+        farm.fill(NETWORK, events, "local")
+
+
+def test_a_batch_system_that_is_not_there(tmp_path, monkeypatch, require):
+    require("dask")
+    (tmp_path / "farm.toml").write_text(TABLE)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with (
+        pytest.raises(
+            ToolNotFoundError, match="sbatch must be on the PATH to submit jobs; go to a machine of the batch system"
+        ),
+        connected(str(tmp_path / "farm.toml")),
+    ):
+        pass
+
+
+@pytest.mark.parametrize("scheduler", ["", "locally", "local:", "local:0", "local:-1", "local:x", "local:²", "slurm"])
+def test_schedulers_that_are_none(scheduler, require):
+    require("dask")
+    with pytest.raises(ValueError, match="--scheduler must be local, local:N for N processes, an address"):
+        connected(scheduler).__enter__()
+
+
+def test_an_address_without_a_scheduler(monkeypatch, require):
+    require("dask")
+    monkeypatch.setattr(schedulers, "WAIT_SECONDS", 0.5)
+    for address, text in (
+        ("tcp://127.0.0.1:1", r"scheduler tcp://127\.0\.0\.1:1 must answer, not this: .*; `dask scheduler` starts one"),
+        ("http:/x://y", "scheduler http:/x://y must answer, not this: .*; `dask scheduler` starts one"),
+    ):
+        with pytest.raises(OSError, match=text), connected(address):
+            pass
