@@ -38,7 +38,7 @@ from l1ad.trigger.patterns import Patterns
 from l1ad.trigger.pileup import PileupSystematic, pileup_systematic_of_scores
 from l1ad.trigger.preferences import Correlation, Overlap, correlations, overlaps, quantities
 from l1ad.trigger.rates import Rate, Refused, Threshold, WorkingPoint, accept, working_point
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import UNIT
 from l1ad.trigger.stability import RatesBy, finest_by_pileup
 from l1ad.trigger.thresholds import Thresholds, load_thresholds
 

@@ -11,8 +11,7 @@ import numpy.typing as npt
 from l1ad.trigger.efficiency import Efficiency
 from l1ad.trigger.performance import Measured
 from l1ad.trigger.rates import Rate, Refused, Threshold, accept, threshold_of
-from l1ad.trigger.samples import BoolArray, IntArray
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import UNIT, BoolArray, IntArray
 from l1ad.trigger.shares import WeightedEvents
 
 BINS = 60

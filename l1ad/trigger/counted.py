@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 from l1ad.emulate.histogram import Histogram
 from l1ad.trigger.samples import (
+    UNIT,
     BoolArray,
     FloatArray,
     IntArray,
@@ -21,7 +22,6 @@ from l1ad.trigger.samples import (
     integer_scores,
     threshold_code,
 )
-from l1ad.trigger.scan import UNIT
 
 
 @dataclass(frozen=True, eq=False)
@@ -111,7 +111,7 @@ class Counted:
             Raw.
         weights : array_like of float, shape (n,), optional
             Probabilities per bunch crossing, or, of a signal, of any scale; None gives each event 1/n.  Rounded to
-            units of `l1ad.trigger.scan.UNIT`, or, if they do not sum to about 1, to as many bits.
+            units of `l1ad.trigger.samples.UNIT`, or, if they do not sum to about 1, to as many bits.
         groups : array_like of int, shape (n,), optional
             Equal for events that share a collision, negative for those that share none.
         part : array_like of bool, shape (n,), optional

@@ -24,7 +24,7 @@ class Patterns:
     names : tuple of str
         Seeds, in the order of their bits.
     unit : float or None
-        What a weight of 1 stands for, e.g. `l1ad.trigger.scan.UNIT`; None for events without weights.
+        What a weight of 1 stands for, e.g. `l1ad.trigger.samples.UNIT`; None for events without weights.
 
     Attributes
     ----------

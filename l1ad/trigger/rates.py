@@ -19,16 +19,8 @@ import numpy as np
 import numpy.typing as npt
 
 from l1ad.trigger.intervals import interval
-from l1ad.trigger.samples import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    crossing_weights,
-    event_groups,
-    integer_scores,
-    n_effective,
-    threshold_code,
-)
+from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, integer_scores, threshold_code
+from l1ad.trigger.stored import StoredScores
 
 REVOLUTION_HZ = 11_245.5
 """Revolution frequency of the LHC: c / 26,658.883 m."""
@@ -225,7 +217,7 @@ def accept(scores: npt.ArrayLike, threshold: int) -> BoolArray:
 
 
 class Sample(Protocol):
-    """What a rate is made of: events (here), or bins of a histogram (`l1ad.trigger.histograms`)."""
+    """What a rate is made of: stored scores (`l1ad.trigger.stored`), or bins (`l1ad.trigger.histograms`)."""
 
     @property
     def codes(self) -> IntArray:
@@ -244,32 +236,6 @@ class Sample(Protocol):
 
     def support(self, accepted: BoolArray) -> tuple[int, float]:
         """Number of the accepted events, and effective number."""
-
-
-@dataclass(frozen=True, eq=False)
-class _Events:
-    """A `Sample` of stored scores."""
-
-    codes: IntArray
-    weights: FloatArray
-    groups: IntArray | None
-    step: int = 1
-
-    @classmethod
-    def of(cls, scores: npt.ArrayLike, weights: npt.ArrayLike, groups: npt.ArrayLike | None) -> "_Events":
-        codes = integer_scores(scores)
-        return cls(codes, crossing_weights(weights, len(codes)), event_groups(groups, len(codes)))
-
-    @property
-    def events(self) -> int:
-        return len(self.codes)
-
-    def probability(self, accepted: BoolArray) -> float:
-        return float(self.weights[accepted].sum())
-
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        groups = None if self.groups is None else self.groups[accepted]
-        return int(accepted.sum()), n_effective(self.weights[accepted], groups)
 
 
 def stage(*, simulated: bool) -> str:
@@ -310,7 +276,7 @@ def rate(
     ValueError
         If fewer than `MIN_EFFECTIVE` effective events are accepted.
     """
-    return rate_of(_Events.of(scores, weights, groups), threshold, crossing_rate_hz, simulated=simulated)
+    return rate_of(StoredScores.of(scores, weights, groups), threshold, crossing_rate_hz, simulated=simulated)
 
 
 def rate_of(sample: Sample, threshold: int, crossing_rate_hz: float, *, simulated: bool) -> Rate:
@@ -353,7 +319,7 @@ def find_threshold(
     ValueError
         If the target is not positive, or the whole sample is within it.
     """
-    return threshold_of(_Events.of(scores, weights, groups), target_hz, crossing_rate_hz, simulated=simulated)
+    return threshold_of(StoredScores.of(scores, weights, groups), target_hz, crossing_rate_hz, simulated=simulated)
 
 
 def threshold_of(sample: Sample, target_hz: float, crossing_rate_hz: float, *, simulated: bool) -> Threshold | Refused:
@@ -421,7 +387,7 @@ def working_point(
     TypeError, ValueError
         As `find_threshold`, and if the decisions are not bool or belong to other events.
     """
-    sample = _Events.of(scores, weights, groups)
+    sample = StoredScores.of(scores, weights, groups)
     taken = _taken(seed_decisions, len(sample.codes))
     threshold = threshold_of(sample, target_hz, crossing_rate_hz, simulated=simulated)
     if isinstance(threshold, Refused):

@@ -27,16 +27,9 @@ from l1ad.network import Network
 from l1ad.progress import task
 from l1ad.trigger.histograms import working_point_of
 from l1ad.trigger.rates import Collider, check_target
-from l1ad.trigger.samples import IntArray
+from l1ad.trigger.samples import UNIT, IntArray
 from l1ad.trigger.thresholds import Thresholds
 
-UNIT = 2.0**-61
-"""Weight that is one unit of the histogram: the finest power of two of which a whole sample has fewer than 2**62.
-
-Weights are probabilities per bunch crossing, which sum to 1, so that the unit need not depend on the sample: the
-histograms of its parts, filled anywhere, can be added.  A weight of 1e-9 keeps 31 bits; one of 1e-13 keeps 17.  Of N
-events the rounding changes the sum by N / 2**62 at most, 2e-10 for 1e9 events.
-"""
 PIECE = 4 * CHUNK
 """Events that a thread takes at a time."""
 Category = Literal["taken"] | Menu | Sequence[float] | None

@@ -1,12 +1,7 @@
-"""Stored scores with weights, summed exactly, and the shares of a rate that parts of its events make up.
-
-Weights are probabilities per bunch crossing, summed in whole units of `UNIT`: the order of events does not matter.
-Errors count events that share a collision once.
-"""
+"""Shares of a rate that parts of its events make up; errors count events that share a collision once."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -14,64 +9,12 @@ import numpy.typing as npt
 
 from l1ad.trigger.efficiency import Efficiency, binomial
 from l1ad.trigger.rates import MIN_EFFECTIVE, MORE_EVENTS, Rate, Refused, measure, stage
-from l1ad.trigger.samples import (
-    BoolArray,
-    FloatArray,
-    IntArray,
-    crossing_weights,
-    event_groups,
-    integer_scores,
-    n_effective,
-)
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import BoolArray, FloatArray
+from l1ad.trigger.stored import StoredScores
 
 
-@dataclass(frozen=True, eq=False)
-class WeightedEvents:
-    """A `l1ad.trigger.rates.Sample` of stored scores.
-
-    Attributes
-    ----------
-    codes : ndarray of int64, shape (n,)
-        Raw scores.
-    weights : ndarray of float64, shape (n,)
-        Probability per bunch crossing.
-    units : ndarray of int64, shape (n,)
-        The same in units of `UNIT`.
-    groups : ndarray of int64, shape (n,), or None
-        Of events that share a collision, from 0.
-    """
-
-    codes: IntArray
-    weights: FloatArray
-    units: IntArray
-    groups: IntArray | None
-    step: int = 1
-
-    @classmethod
-    def of(cls, scores: npt.ArrayLike, weights: npt.ArrayLike, groups: npt.ArrayLike | None) -> WeightedEvents:
-        """Check all; errors are those of `integer_scores`, `crossing_weights` and `event_groups`."""
-        codes = integer_scores(scores)
-        checked = crossing_weights(weights, len(codes))
-        return cls(codes, checked, np.rint(checked / UNIT).astype(np.int64), event_groups(groups, len(codes)))
-
-    @property
-    def events(self) -> int:
-        """Number of events of the whole sample."""
-        return len(self.codes)
-
-    def sum(self, accepted: BoolArray) -> int:
-        """Σw in units."""
-        return int(self.units[accepted].sum())
-
-    def probability(self, accepted: BoolArray) -> float:
-        """Probability per bunch crossing of the accepted."""
-        return self.sum(accepted) * UNIT
-
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        """Number of the accepted events, and effective number."""
-        groups = None if self.groups is None else self.groups[accepted]
-        return int(accepted.sum()), n_effective(self.weights[accepted], groups)
+class WeightedEvents(StoredScores):
+    """Stored scores, and the shares of their rate that some of the events make up."""
 
     def refusal(self, accepted: BoolArray) -> Refused | None:
         """A refusal, if too few effective events are accepted."""

@@ -34,7 +34,7 @@ from l1ad.trigger.rates import (
     threshold_of,
     working_point,
 )
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import UNIT
 
 CROSSING_HZ = 2.0**20
 N = 1 << 14

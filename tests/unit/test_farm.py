@@ -13,7 +13,7 @@ from l1ad.errors import ToolNotFoundError
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.study.config import load_study
 from l1ad.trigger import farm, schedulers
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import UNIT
 from l1ad.trigger.schedulers import Farm, cluster_of, connected, farm_of
 
 SCHEMA = load_schema()

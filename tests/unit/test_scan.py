@@ -17,7 +17,8 @@ from l1ad.events.stream import EventStream
 from l1ad.trigger import scan
 from l1ad.trigger.histograms import TAKEN, working_point_of
 from l1ad.trigger.rates import Collider, Threshold, working_point
-from l1ad.trigger.scan import UNIT, fill, may_share_collisions, thresholds_of
+from l1ad.trigger.samples import UNIT
+from l1ad.trigger.scan import fill, may_share_collisions, thresholds_of
 
 SCHEMA = load_schema()
 NETWORK = small_network(input_columns(SCHEMA))

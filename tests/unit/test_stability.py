@@ -21,7 +21,7 @@ from l1ad.trigger.pileup import (
     shifted,
 )
 from l1ad.trigger.rates import Rate, Refused, Threshold, rate, threshold_of
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import UNIT
 from l1ad.trigger.stability import (
     alarms,
     finest_by_pileup,

@@ -203,7 +203,7 @@ def test_comparison_repeats_with_its_seed():
 
 
 def test_unsupported_target_is_refused_in_every_row():
-    found = compared(*detectors(), targets=(1000.0,), n_bootstrap=5)
+    found = compared(*detectors(), targets=(1001.0,), n_bootstrap=5)
     rows = [row for row in (*found.performances, *found.differences) if row.figure == "efficiency"]
     assert all(isinstance(row.result, Refused) for row in rows)
     assert all(row.verdict == "refused" for row in found.differences if row.figure == "efficiency")

@@ -227,7 +227,7 @@ def test_pure_rate_is_what_no_seed_takes():
     assert point.pure.error_hz == pytest.approx(15_000 / math.sqrt(150))
     assert (point.pure.n_raw, point.pure.stage) == (150, "simulated, before dead time")
     assert point == working_point(SCORES, WEIGHTS, seeds.any(axis=1), 40_050, CROSSING_HZ, simulated=True)
-    assert "no seed" in PURE_DEFINITION
+    assert "no unprescaled seed" in PURE_DEFINITION
 
 
 def test_pure_rate_may_be_refused_alone():

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from l1ad.trigger.rates import Rate, Refused, find_threshold, threshold_of
-from l1ad.trigger.scan import UNIT
+from l1ad.trigger.samples import UNIT
 from l1ad.trigger.shares import WeightedEvents, decided
 
 N = 4000

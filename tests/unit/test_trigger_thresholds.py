@@ -15,7 +15,7 @@ SEEDS = np.arange(N) % 2 == 0
 def thresholds():
     points = tuple(
         working_point(np.arange(N), np.full(N, 1 / N), seeds, target, 1e6, simulated=True)
-        for target, seeds in ((20_000, SEEDS), (20_000.5, np.ones(N, bool)), (1000, SEEDS))
+        for target, seeds in ((20_000, SEEDS), (20_000.5, np.ones(N, bool)), (1000.5, SEEDS))
     )
     return Thresholds(
         digest="sha256:aa",
