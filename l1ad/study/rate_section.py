@@ -90,7 +90,9 @@ def rate_section(
     signals = tuple(run.study.config.events.signals)
     pictures = _curves(run, network, found, background, scores, signals)
     for point in found.points:
-        pictures += _of_point(background, scores[RATE_SAMPLE], name, point)
+        pictures += _pileup(background, scores[RATE_SAMPLE], name, point)
+    if found.points:  # of the loosest, which has most events
+        pictures += _accepted(background, scores[RATE_SAMPLE], name, found.points[-1])
     pictures += _comparisons(network, found, background, scores[RATE_SAMPLE], name, other)
     return RateSection(
         name,
@@ -172,25 +174,28 @@ def _known(events: Events) -> list[Quantity]:
     return found
 
 
-def _of_point(background: Background, scores: Raw, name: str, point: PointStudy) -> list[Picture]:
-    """Rate against pileup, and what is accepted."""
-    khz = f"{point.target_hz / 1e3:g} kHz"
-    at, key, pictures = f"{name} at {khz}", khz.replace(" ", "-"), []
-    rates = background.rates_by_pileup(scores, point.threshold.raw)
-    fits = [each for each in point.fits if isinstance(each, Fit)]
-    if rates is not None and not all(isinstance(rate, Refused) for rate in rates.rates):
-        edges = background.pileup_edges or [0.0]
-        words = f"Rate of {point.seed} against pileup, with fits and their bands."
-        pictures.append(Picture(f"pileup-{key}", words, rate_plots.rate_against_pileup(rates, fits, edges[-1], at)))
+def _pileup(background: Background, scores: Raw, name: str, point: PointStudy) -> list[Picture]:
+    """Rate against pileup, where it is known and a bin has a rate."""
+    rates, edges = background.rates_by_pileup(scores, point.threshold.raw), background.pileup_edges
+    if rates is None or edges is None or all(isinstance(rate, Refused) for rate in rates.rates):
+        return []
+    khz, fits = f"{point.target_hz / 1e3:g}", [each for each in point.fits if isinstance(each, Fit)]
+    words = f"Rate of {point.seed} against pileup, with fits and their bands."
+    drawn = rate_plots.rate_against_pileup(rates, fits, edges[-1], f"{name} at {khz} kHz")
+    return [Picture(f"pileup-{khz}-kHz", words, drawn)]
+
+
+def _accepted(background: Background, scores: Raw, name: str, point: PointStudy) -> list[Picture]:
+    """What a working point accepts."""
+    at, quoted = f"{name} at {point.target_hz / 1e3:g} kHz", stage(simulated=background.sample.simulated)
     words = f"What {point.seed} and the seeds of the menu both take."
-    quoted = stage(simulated=background.sample.simulated)
-    pictures.append(Picture(f"seeds-{key}", words, preference_plots.seed_overlap(point.overlaps, at, quoted)))
+    pictures = [Picture("seeds", words, preference_plots.seed_overlap(point.overlaps, at, quoted))]
     spectra = composition(background.events, scores, point.threshold.raw)
     if not isinstance(spectra, Refused):
         for quantity in ("multiplicity", "leading pt"):
             words = f"{quantity.capitalize()} of the events that {point.seed} accepts, and of all."
             picture = preference_plots.spectra(spectra, quantity, at)
-            pictures.append(Picture(f"{quantity.split()[0]}-{key}", words, picture, wide=True))
+            pictures.append(Picture(quantity.split()[0], words, picture, wide=True))
     return pictures
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l1ad import documents
+from l1ad.emulate import emulate
 from l1ad.events.menu import Menu, decide, load_menu, takes
 from l1ad.events.store import EventFile
 from l1ad.events.table import Events
@@ -25,12 +26,13 @@ from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study.artefacts import ModelPaths, Run, load_scores
 from l1ad.study.config import RATE_SAMPLE
-from l1ad.study.samples import RateSample, menu_digest, menu_path, rate_sample
+from l1ad.study.samples import RateSample, menu_digest, menu_path, network_inputs, rate_sample
 from l1ad.study.stages import run_stage
 from l1ad.trigger.closure import Closure, closure
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import ScanPoint, scan
 from l1ad.trigger.deadtime import LiveTime, batches, draw, live_time
+from l1ad.trigger.drift import KsTest, Psi, Scores, ks_test, psi
 from l1ad.trigger.fits import Fit, Form, NoFit, fit
 from l1ad.trigger.menu_rates import MenuRates, MenuSeed, Overlaps, backups, menu_rates
 from l1ad.trigger.menu_rates import overlaps as seed_overlaps
@@ -83,6 +85,21 @@ class PointStudy:
 
 
 @dataclass(frozen=True)
+class Drift:
+    """Scores of the rate sample against those of the training sample; what is refused says why.
+
+    Attributes
+    ----------
+    ks : KsTest
+    psi : Psi or None
+        None where there are too few events to tell.
+    """
+
+    ks: KsTest
+    psi: Psi | None
+
+
+@dataclass(frozen=True)
 class RateStudy:
     """``rates.json`` of one model.
 
@@ -99,6 +116,7 @@ class RateStudy:
         Thresholds for pure rates, and efficiencies added to the menu's.
     correlations : tuple of Correlation
     closure : Closure
+    drift : Drift
     """
 
     network_digest: str
@@ -109,6 +127,7 @@ class RateStudy:
     added: tuple[ScanPoint, ...]
     correlations: tuple[Correlation, ...]
     closure: Closure
+    drift: Drift
 
 
 @dataclass(frozen=True, eq=False)
@@ -238,7 +257,24 @@ def _study(run: Run, name: str, paths: ModelPaths, network: Network) -> RateStud
             simulated=simulated,
             groups=sample.groups,
         ),
+        _drift(run, network, scores, sample),
     )
+
+
+def _drift(run: Run, network: Network, scores: Raw, sample: RateSample) -> Drift:
+    raw, weights, groups = [], [], []
+    with EventFile(run.train_path) as file:
+        for events in file.chunks():
+            raw.append(emulate(network, network_inputs(network, events, run.study.config.events.selection)))
+            weights.append(events.meta["weight"])
+            groups.append(events.meta["collision"].astype(np.int64))
+    trained = Scores(np.concatenate(raw), np.concatenate(weights), np.concatenate(groups))
+    running = Scores(scores, sample.weights, sample.groups)
+    try:
+        moved = psi(trained, running)
+    except ValueError:  # too few events, or one score only
+        moved = None
+    return Drift(ks_test(trained, running, seed=run.study.config.seed), moved)
 
 
 def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, name: str) -> PointStudy:
