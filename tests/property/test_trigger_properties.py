@@ -24,7 +24,9 @@ def samples(draw, codes=CODES):
 
 
 def accepted_hz(scores, weights, threshold):
-    return CROSSING_HZ * float(weights[accept(scores, threshold)].sum())
+    """The sum in whole units of 2**-61, in Python's integers."""
+    units = [round(weight * 2**61) for weight in weights[accept(scores, threshold)].tolist()]
+    return CROSSING_HZ * (sum(units) / 2**61)
 
 
 fractions = st.floats(1e-3, 0.98)
