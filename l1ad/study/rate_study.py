@@ -203,8 +203,8 @@ def study_rates(run: Run) -> None:
         }
 
         def action(name: str = name, paths: ModelPaths = paths, network: Network = network) -> None:
-            found = _study(run, name, paths, network)
             thresholds = load_thresholds(paths.thresholds, network.digest)
+            found = _study(run, name, paths, network, thresholds)
             documents.save(paths.rates, found)
             tables = (thresholds_csv(found, thresholds), menu_csv(found.menu), seeds_toml(found, thresholds))
             for path, text in zip(paths.tables, tables, strict=True):
@@ -220,10 +220,9 @@ def seed_name(run: Run, model: str, target_hz: float) -> str:
     return f"{model}_{names[[khz * 1e3 for khz in rate.targets_khz].index(target_hz)]}"
 
 
-def _study(run: Run, name: str, paths: ModelPaths, network: Network) -> RateStudy:
+def _study(run: Run, name: str, paths: ModelPaths, network: Network, thresholds: Thresholds) -> RateStudy:
     config, background = run.study.config, Background.of(run)
     sample, crossing_rate_hz = background.sample, background.crossing_rate_hz
-    thresholds = load_thresholds(paths.thresholds, network.digest)
     stored = load_scores(paths.scores, network)
     scores, twin = stored[RATE_SAMPLE]
     known = [p for p in thresholds.working_points if isinstance(p.threshold, Threshold)]

@@ -232,9 +232,7 @@ class _Writer:
         """
         stage, name, width = self.pipeline.stage[number] - registers(node), self.names[number], self.graph.width(number)
         added = self.sized(node.a, stage, width)
-        bits: list[list[str]] = [
-            [] for _ in range(node.bits)
-        ]  # of the constant's digits: the clocks in which each is 1
+        bits: list[list[str]] = [[] for _ in range(node.bits)]  # of the constant: the clocks in which each is 1
         for clock in range(node.count):
             digit = node.constant >> node.bits * (node.count - 1 - clock)
             for place, clocks in enumerate(bits):
@@ -243,8 +241,7 @@ class _Writer:
         digits = [" | ".join(clocks) or "1'b0" for clocks in reversed(bits[:width])]
         if kept := max(width - node.bits, 0):
             start = (node.constant >> node.bits * node.count) % (1 << kept)
-            so_far = f"{name}[{kept - 1}:0]" if kept > 1 or width > 1 else name
-            digits.insert(0, f"valid[{stage - 1}] ? {kept}'d{start} : {so_far}")
+            digits.insert(0, f"valid[{stage - 1}] ? {kept}'d{start} : {name}[{kept - 1}:0]")
         return [f"reg  {vector(width)}{name};"], f"{name} <= {{{', '.join(digits)}}} + {added};"
 
 
