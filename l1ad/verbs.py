@@ -137,7 +137,7 @@ def _working_points(points: Iterable[WorkingPoint]) -> Iterator[str]:
     from l1ad.trigger.rates import Rate, Refused
 
     def measured(rate: Rate | Refused) -> str:
-        return f"{rate.value_hz / 1e3:.4g} ± {rate.error_hz / 1e3:.2g}" if isinstance(rate, Rate) else str(rate)
+        return rate.khz if isinstance(rate, Rate) else str(rate)
 
     rows = [("target kHz", "score >=", "for ± 1 σ", "rate kHz", "n_eff", "pure kHz")]
     for point in points:

@@ -64,6 +64,8 @@ compared_khz = [10, 2000]
 n_bootstrap = 20
 """
 """10 kHz of it is refused, 2000 kHz is not."""
+RUN = 380_306
+"""That of the rate sample, two blocks and five bunch crossings of it."""
 
 
 def random_trigger_events(schema: Schema, n_events: int, seed: int, hardness: float = 1.0) -> Events:
@@ -98,7 +100,11 @@ def write_study(folder: Path, text: str = STUDY, n_events: int = 1500) -> Path:
     for seed, (name, n, hardness) in enumerate(
         (("train", n_events, 1.0), ("rate", n_events, 1.0), ("signal_a", 400, 3.0), ("signal_b", 300, 1.5))
     ):
-        write_events(folder / "events" / f"{name}.h5", random_trigger_events(schema, n, seed, hardness))
+        events = random_trigger_events(schema, n, seed, hardness)
+        if name == "rate":
+            number = np.arange(n)
+            events.meta.update(run=np.full(n, RUN, np.int64), ls=1 + number // (n // 2), bx=number % 5)
+        write_events(folder / "events" / f"{name}.h5", events)
     path = folder / "tiny.toml"
     path.write_text(text, encoding="utf-8")
     return path

@@ -172,7 +172,7 @@ def _brief(rate: Rate | Refused) -> str:
     """A rate without its stage."""
     if isinstance(rate, Refused):
         return str(rate)
-    return f"{rate.value_hz / 1e3:.3g} ± {rate.error_hz / 1e3:.2g} kHz"
+    return f"{rate.khz} kHz"
 
 
 def displays(found: Sequence[Anomaly], lsb: float) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
-import numpy.typing as npt
 
+from l1ad.study.background import Parts
 from l1ad.study.plots import picture
+from l1ad.trigger.closure import ClosurePoint
 from l1ad.trigger.curves import EfficiencyCurve, Imprecise, Quantity, RateCurve, ScanPoint, TurnOn
 from l1ad.trigger.fits import Fit, project
 from l1ad.trigger.rates import MIN_EFFECTIVE, Rate, Refused, Threshold
 from l1ad.trigger.samples import FloatArray
-from l1ad.trigger.stability import Alarm, RatesBy
 
 
 def rate_against_threshold(curves: Mapping[str, RateCurve], lsb: float, points: Sequence[ScanPoint]) -> str:
@@ -89,11 +89,10 @@ def efficiency_against_rate(
             for point in points:
                 if name in point.efficiencies and not isinstance(point.threshold, Refused):
                     found = point.threshold.threshold if isinstance(point.threshold, Imprecise) else point.threshold
-                    e, rate = point.efficiencies[name], found.rate
+                    e, (_, value, reach) = point.efficiencies[name], _khz([(0.0, found.rate)])
                     style = {"mfc": colour if isinstance(point.threshold, Threshold) else "white", "ms": 5, "lw": 1}
-                    _point(
-                        axes, rate.value_hz / 1e3, rate.error_hz / 1e3, e.efficiency.value, e.low, e.high, colour, style
-                    )
+                    span = [[e.efficiency.value - e.low], [e.high - e.efficiency.value]]
+                    axes.errorbar(value, [e.efficiency.value], span, reach, fmt="o", color=colour, zorder=5, **style)
         if any(isinstance(p.threshold, Imprecise) for p in points):
             axes.plot([], [], "o", color="grey", mfc="white", label="not precise enough")
         if not np.isfinite(x).any():
@@ -134,24 +133,24 @@ def turn_ons(curves: Mapping[str, TurnOn], quantity: Quantity, label: str) -> st
     return out[0]
 
 
-def rate_against_pileup(rates: RatesBy, fits: Sequence[Fit], project_to: float, label: str) -> str:
+def rate_against_pileup(parts: Parts, fits: Sequence[Fit], project_to: float, label: str, stage: str) -> str:
     """Rates of pileup bins, curves through them, and their projection; beyond the bins that were fitted, dashed.
 
     Parameters
     ----------
-    rates : RatesBy
-        Of pileup bins.
+    parts : Parts
+        Pileup bins.
     fits : sequence of Fit
     project_to : float
         Pileup up to which, or down to which, curves are drawn.
     label : str
         Of the threshold.
+    stage : str
+        Of the rates.
     """
     with picture() as (figure, axes, out):
-        known = [(x, rate) for x, rate in zip(rates.x, rates.rates, strict=True) if isinstance(rate, Rate)]
-        refused = [float(x) for x, rate in zip(rates.x, rates.rates, strict=True) if not isinstance(rate, Rate)]
-        x = np.array([at for at, _ in known])
-        values, errors = (np.array([getattr(r, n) / 1e3 for _, r in known]) for n in ("value_hz", "error_hz"))
+        x, values, errors = _khz(zip(parts.x, parts.rates, strict=True))
+        refused = [at for at, rate in zip(parts.x, parts.rates, strict=True) if isinstance(rate, Refused)]
         for found, colour in zip(fits, _colours(), strict=False):
             grid = np.linspace(min(found.low, project_to), max(found.high, project_to), 300)
             band = project(found, grid)
@@ -162,59 +161,90 @@ def rate_against_pileup(rates: RatesBy, fits: Sequence[Fit], project_to: float, 
         axes.errorbar(x, values, yerr=errors, fmt="o", ms=5, color="black", label=label, zorder=5)
         if refused:
             axes.plot(refused, np.zeros(len(refused)), "x", color="grey", clip_on=False, label="refused (n_eff)")
-        axes.set(xlabel="pileup μ", ylabel=f"rate at that pileup [kHz]\n({rates.stage})")
+        axes.set(xlabel="pileup μ", ylabel=f"rate at that pileup [kHz]\n({stage})")
         if len(values):
-            axes.set_ylim(0, 1.3 * float((values + errors).max()))
+            axes.set_ylim(0, 1.3 * float((values + errors[1]).max()))
         figure.legend(loc="outside upper center", ncols=2, fontsize=10)
     return out[0]
 
 
-def rate_by_number(
-    rates: RatesBy, expected_hz: npt.ArrayLike, tolerance: float, alarms: Sequence[Alarm], name: str
-) -> str:
+def rate_by_number(parts: Parts, expected_hz: float, tolerance: float, stage: str) -> str:
     """Rates by run, luminosity block or place in the train, the band around what is expected, and the alarms.
 
     Parameters
     ----------
-    rates : RatesBy
-    expected_hz : array_like of float, shape () or (parts,)
+    parts : Parts
+    expected_hz : float
     tolerance : float
         Relative half width of the band drawn: what `l1ad.trigger.stability.alarms` allows beside statistics.
-    alarms : sequence of Alarm
-    name : str
-        Of the horizontal axis.
+    stage : str
+        Of the rates.
     """
-    expected: FloatArray = np.broadcast_to(np.asarray(expected_hz, np.float64), rates.x.shape) / 1e3
+    expected = expected_hz / 1e3
     with picture() as (figure, axes, out):
-        ringing = {alarm.x for alarm in alarms}
-        axes.plot(rates.x, expected, color="tab:blue", lw=1, label="expected")
-        axes.fill_between(
-            rates.x,
-            expected * (1 - tolerance),
-            expected * (1 + tolerance),
-            color="tab:blue",
-            alpha=0.2,
-            lw=0,
-            label=f"± {100 * tolerance:g} %",
-        )
+        ringing = {alarm.x for alarm in parts.alarms}
+        axes.axhline(expected, color="tab:blue", lw=1, label="expected")
+        low, high, words = expected * (1 - tolerance), expected * (1 + tolerance), f"± {100 * tolerance:g} %"
+        axes.axhspan(low, high, color="tab:blue", alpha=0.2, lw=0, label=words)
         for rings, colour, label in ((False, "black", "rate"), (True, "tab:red", "alarm")):
-            found = [(x, r) for x, r in zip(rates.x, rates.rates, strict=True) if (x in ringing) == rings]
-            known = [(x, r.value_hz / 1e3, r.error_hz / 1e3) for x, r in found if isinstance(r, Rate)]
-            if known:
-                x, values, errors = zip(*known, strict=True)
+            found = [(x, r) for x, r in zip(parts.x, parts.rates, strict=True) if (x in ringing) == rings]
+            x, values, errors = _khz(found)
+            if len(x):
                 axes.errorbar(x, values, yerr=errors, fmt="o", ms=4, lw=1, color=colour, label=label)
-            refused = [float(x) for x, r in found if isinstance(r, Refused)]
+            refused = [at for at, r in found if isinstance(r, Refused)]
             if refused:
                 label = "alarm: too few events" if rings else "refused (n_eff)"
                 axes.plot(
                     refused, np.zeros(len(refused)), "x", color=colour if rings else "grey", clip_on=False, label=label
                 )
-        axes.set(xlabel=name, ylabel=f"rate [kHz]\n({rates.stage})")
+        axes.set(xlabel=parts.by, ylabel=f"rate [kHz]\n({stage})")
         axes.ticklabel_format(axis="x", style="plain", useOffset=False)
         axes.xaxis.set_major_locator(mpl.ticker.MaxNLocator(6, integer=True))
         axes.set_ylim(bottom=0)
         figure.legend(loc="outside upper center", ncols=3)
     return out[0]
+
+
+def closure(points: Sequence[ClosurePoint], stage: str) -> str:
+    """Events that firmware and float twin both accept, and the rate error of the float threshold, against rate.
+
+    Parameters
+    ----------
+    points : sequence of ClosurePoint
+    stage : str
+        Of the rates.
+    """
+    same, moved, refused = [], [], []
+    for point in points:
+        x, decisions, misplaced = point.target_hz / 1e3, point.decisions, point.misplaced
+        if isinstance(decisions, Refused) or isinstance(misplaced, Refused) or isinstance(decisions.jaccard, Refused):
+            refused.append(x)
+            continue
+        both, error = decisions.jaccard, misplaced.error_percent
+        same.append((x, 100 * both.value, 100 * (both.value - both.low), 100 * (both.high - both.value)))
+        moved.append((x, error.value, error.error, error.error))
+    with picture() as (figure, axes, out):
+        axes.axhline(0, color="grey", lw=1)
+        for found, colour, marker, label in (
+            (same, "tab:blue", "o", "accepted by both, of those by either"),
+            (moved, "tab:red", "s", "rate error of the float threshold"),
+        ):
+            if found:
+                at, values, down, up = zip(*found, strict=True)
+                axes.errorbar(at, values, [down, up], fmt=marker, color=colour, ms=6, lw=1, label=label)
+        if refused:
+            axes.plot(refused, np.zeros(len(refused)), "x", color="grey", label="refused (n_eff)")
+        axes.set(xscale="log", xlabel=f"rate [kHz] ({stage})", ylabel="%")
+        figure.legend(loc="outside upper center", ncols=2)
+    return out[0]
+
+
+def _khz(rates: Iterable[tuple[float, Rate | Refused]]) -> tuple[FloatArray, FloatArray, FloatArray]:
+    """Of those that are not refused: places, values, and errors, shape (2, n), in kHz."""
+    known = [(x, rate) for x, rate in rates if isinstance(rate, Rate)]
+    values = np.array([rate.value_hz for _, rate in known])
+    ends = np.array([rate.interval_hz for _, rate in known]).reshape(-1, 2).T
+    return np.array([x for x, _ in known]), values / 1e3, np.abs(ends - values) / 1e3
 
 
 def _colours() -> Iterator[Any]:
@@ -223,9 +253,3 @@ def _colours() -> Iterator[Any]:
 
 def _stage(curves: Mapping[str, RateCurve]) -> str:
     return next(iter(curves.values())).stage
-
-
-def _point(
-    axes: Any, x: float, xerr: float, y: float, low: float, high: float, colour: Any, style: Mapping[str, Any]
-) -> None:
-    axes.errorbar([x], [y], xerr=[xerr], yerr=[[y - low], [high - y]], fmt="o", color=colour, zorder=5, **style)

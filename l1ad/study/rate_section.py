@@ -16,8 +16,9 @@ from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study import preference_plots, rate_plots
 from l1ad.study.artefacts import ModelPaths, Run
+from l1ad.study.background import TOLERANCE, Background
 from l1ad.study.config import RATE_SAMPLE
-from l1ad.study.rate_study import Background, PointStudy, RateStudy
+from l1ad.study.rate_study import PointStudy, RateStudy
 from l1ad.trigger.confusion import confusion, plane
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import Quantity, efficiency_curve, event_quantity, rate_curve, turn_on
@@ -67,6 +68,7 @@ def rate_section(
     network: Network,
     scores: Mapping[str, Raw],
     other: tuple[str, Raw],
+    background: Background,
 ) -> RateSection:
     """Rates of a model.
 
@@ -81,8 +83,9 @@ def rate_section(
         Raw.
     other : (str, int64 array)
         Another detector, and its scores of the rate sample.
+    background : Background
     """
-    found, background = documents.load(RateStudy, paths.rates), Background.of(run)
+    found = documents.load(RateStudy, paths.rates)
     if found.network_digest != network.digest:
         raise ValueError(
             f"{paths.rates} must belong to network {network.digest}, not {found.network_digest}; rate again"
@@ -90,7 +93,7 @@ def rate_section(
     signals = tuple(run.study.config.events.signals)
     pictures = _curves(run, network, found, background, scores, signals)
     for point in found.points:
-        pictures += _pileup(background, scores[RATE_SAMPLE], name, point)
+        pictures += _parts(background, name, point)
     if found.points:  # of the loosest, which has most events
         pictures += _accepted(background, scores[RATE_SAMPLE], name, found.points[-1])
     pictures += _comparisons(network, found, background, scores[RATE_SAMPLE], name, other)
@@ -174,15 +177,22 @@ def _known(events: Events) -> list[Quantity]:
     return found
 
 
-def _pileup(background: Background, scores: Raw, name: str, point: PointStudy) -> list[Picture]:
-    """Rate against pileup, where it is known and a bin has a rate."""
-    rates, edges = background.rates_by_pileup(scores, point.threshold.raw), background.pileup_edges
-    if rates is None or edges is None or all(isinstance(rate, Refused) for rate in rates.rates):
-        return []
-    khz, fits = f"{point.target_hz / 1e3:g}", [each for each in point.fits if isinstance(each, Fit)]
-    words = f"Rate of {point.seed} against pileup, with fits and their bands."
-    drawn = rate_plots.rate_against_pileup(rates, fits, edges[-1], f"{name} at {khz} kHz")
-    return [Picture(f"pileup-{khz}-kHz", words, drawn)]
+def _parts(background: Background, name: str, point: PointStudy) -> list[Picture]:
+    """Rate against pileup, run, luminosity block and place in the train, where these are known and a part has one."""
+    at, quoted = f"{point.target_hz / 1e3:g}", stage(simulated=background.sample.simulated)
+    pictures = []
+    for parts in point.parts:
+        if all(isinstance(rate, Refused) for rate in parts.rates):
+            continue
+        if parts.by == "pileup":
+            fits, edges = [each for each in point.fits if isinstance(each, Fit)], background.pileup_edges or [0.0]
+            words = f"Rate of {point.seed} against pileup, with fits and their bands."
+            drawn = rate_plots.rate_against_pileup(parts, fits, edges[-1], f"{name} at {at} kHz", quoted)
+        else:
+            words = f"Rate of {point.seed} by {parts.by}; the band is {100 * TOLERANCE:g} % around that of all."
+            drawn = rate_plots.rate_by_number(parts, point.threshold.rate.value_hz, TOLERANCE, quoted)
+        pictures.append(Picture(f"{parts.by.replace(' ', '-')}-{at}-kHz", words, drawn))
+    return pictures
 
 
 def _accepted(background: Background, scores: Raw, name: str, point: PointStudy) -> list[Picture]:
@@ -210,7 +220,8 @@ def _comparisons(
     """Another detector, and the most anomalous events."""
     sample, crossing_rate_hz = background.sample, background.crossing_rate_hz
     both = {name: scores, other[0]: other[1]}
-    pictures = []
+    words = "Firmware and float twin at the same rate: events that both accept, and the float threshold's rate error."
+    pictures = [Picture("closure", words, rate_plots.closure(found.closure.points, stage(simulated=sample.simulated)))]
     if found.points:
         at = confusion(
             both,

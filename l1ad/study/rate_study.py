@@ -11,6 +11,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -18,19 +19,19 @@ import numpy.typing as npt
 
 from l1ad import documents
 from l1ad.emulate import emulate
-from l1ad.events.menu import Menu, decide, load_menu, takes
+from l1ad.events.menu import Menu, takes
 from l1ad.events.store import EventFile
-from l1ad.events.table import Events
 from l1ad.files import file_digest, write_text
 from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study.artefacts import ModelPaths, Run, load_scores
+from l1ad.study.background import SHIFT, Background, Parts
 from l1ad.study.config import RATE_SAMPLE
-from l1ad.study.samples import RateSample, menu_digest, menu_path, network_inputs, rate_sample
+from l1ad.study.samples import RateSample, menu_digest, network_inputs
 from l1ad.study.stages import run_stage
 from l1ad.trigger.closure import Closure, closure
 from l1ad.trigger.counted import Counted
-from l1ad.trigger.curves import ScanPoint, scan
+from l1ad.trigger.curves import Imprecise, ScanPoint, scan
 from l1ad.trigger.deadtime import LiveTime, batches, draw, live_time
 from l1ad.trigger.drift import KsTest, Psi, Scores, ks_test, psi
 from l1ad.trigger.fits import Fit, Form, NoFit, fit
@@ -39,15 +40,12 @@ from l1ad.trigger.menu_rates import overlaps as seed_overlaps
 from l1ad.trigger.patterns import Patterns
 from l1ad.trigger.pileup import PileupSystematic, pileup_systematic_of_scores
 from l1ad.trigger.preferences import Correlation, Overlap, correlations, overlaps, quantities
-from l1ad.trigger.rates import Rate, Refused, Threshold, WorkingPoint, accept, working_point
+from l1ad.trigger.rates import MORE_EVENTS, Rate, Refused, Threshold, WorkingPoint, accept, working_point
 from l1ad.trigger.samples import UNIT
-from l1ad.trigger.stability import RatesBy, finest_by_pileup
 from l1ad.trigger.thresholds import Thresholds, load_thresholds
 
 FORMS: tuple[Form, ...] = ("linear", "quadratic", "exponential")
 """Of curves through rates against pileup."""
-SHIFT = 5.0
-"""By which a pileup profile is shifted, either way, as a systematic."""
 ORBITS = 11_246
 """Of a dead-time simulation: one second of beam."""
 
@@ -64,6 +62,8 @@ class PointStudy:
     threshold : Threshold
     backups : tuple of WorkingPoint
         Tighter ones, to go to at once.
+    parts : tuple of Parts
+        By pileup, and by run, luminosity block and place in the train, where these are known.
     fits : tuple of Fit or NoFit
         Of the rate against pileup.
     pileup : PileupSystematic or None
@@ -78,6 +78,7 @@ class PointStudy:
     target_hz: float
     threshold: Threshold
     backups: tuple[WorkingPoint, ...]
+    parts: tuple[Parts, ...]
     fits: tuple[Fit | NoFit, ...]
     pileup: PileupSystematic | None
     overlaps: tuple[Overlap, ...]
@@ -130,65 +131,10 @@ class RateStudy:
     drift: Drift
 
 
-@dataclass(frozen=True, eq=False)
-class Background:
-    """The rate sample of a study, as its rate studies see it.
-
-    Attributes
-    ----------
-    events : Events
-    sample : RateSample
-    menu : Menu
-    fired : bool array, shape (n_events, seeds)
-        Decisions of the menu before prescales.
-    crossing_rate_hz : float
-    """
-
-    events: Events
-    sample: RateSample
-    menu: Menu
-    fired: npt.NDArray[np.bool_]
-    crossing_rate_hz: float
-
-    @classmethod
-    def of(cls, run: Run) -> Background:
-        """Read it."""
-        menu = load_menu(menu_path(run))
-        with EventFile(run.samples[RATE_SAMPLE]) as file:
-            events = file.read(0, len(file))
-        crossing_rate_hz = run.study.config.rate.collider.crossing_rate_hz
-        return cls(events, rate_sample(run), menu, decide(events, menu), crossing_rate_hz)
-
-    @property
-    def pileup_edges(self) -> list[float] | None:
-        """Bins of pileup as wide as the shift of a systematic; None where pileup is not known."""
-        pileup = self.events.meta["pileup"].astype(np.float64)
-        if not (pileup >= 0).all():
-            return None
-        low, high = np.floor(pileup.min() / SHIFT) * SHIFT, np.ceil(pileup.max() / SHIFT) * SHIFT
-        edges: list[float] = np.arange(low, max(high, low + SHIFT) + SHIFT / 2, SHIFT).tolist()
-        return edges
-
-    def rates_by_pileup(self, scores: Raw, threshold: int) -> RatesBy | None:
-        """Rates of a threshold in bins of pileup; None where pileup is not known."""
-        edges = self.pileup_edges
-        if edges is None:
-            return None
-        return finest_by_pileup(
-            scores,
-            self.sample.weights,
-            self.events.meta["pileup"],
-            (edges[0], edges[-1]),
-            threshold,
-            self.crossing_rate_hz,
-            simulated=self.sample.simulated,
-            groups=self.sample.groups,
-        )
-
-
 def study_rates(run: Run) -> None:
     """Make ``rates.json`` and the tables of every model."""
     config = run.study.config
+    background = cache(lambda: Background.of(run))  # read once, if any model needs it
     for name in config.models:
         paths = run.paths(name)
         network = Network.load(paths.network)
@@ -204,7 +150,7 @@ def study_rates(run: Run) -> None:
 
         def action(name: str = name, paths: ModelPaths = paths, network: Network = network) -> None:
             thresholds = load_thresholds(paths.thresholds, network.digest)
-            found = _study(run, name, paths, network, thresholds)
+            found = _study(run, background(), name, paths, network, thresholds)
             documents.save(paths.rates, found)
             tables = (thresholds_csv(found, thresholds), menu_csv(found.menu), seeds_toml(found, thresholds))
             for path, text in zip(paths.tables, tables, strict=True):
@@ -220,8 +166,10 @@ def seed_name(run: Run, model: str, target_hz: float) -> str:
     return f"{model}_{names[[khz * 1e3 for khz in rate.targets_khz].index(target_hz)]}"
 
 
-def _study(run: Run, name: str, paths: ModelPaths, network: Network, thresholds: Thresholds) -> RateStudy:
-    config, background = run.study.config, Background.of(run)
+def _study(
+    run: Run, background: Background, name: str, paths: ModelPaths, network: Network, thresholds: Thresholds
+) -> RateStudy:
+    config = run.study.config
     sample, crossing_rate_hz = background.sample, background.crossing_rate_hz
     stored = load_scores(paths.scores, network)
     scores, twin = stored[RATE_SAMPLE]
@@ -294,6 +242,8 @@ def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, n
         )
 
     edges, by_pileup = background.pileup_edges, background.rates_by_pileup(scores, raw)
+    parts = [] if by_pileup is None else [Parts.of("pileup", by_pileup)]
+    parts += [Parts.of(by, f, rate.value_hz) for by, f in background.rates_by_time(scores, raw, rate).items()]
     systematic = None
     if edges is not None:
         systematic = pileup_systematic_of_scores(
@@ -308,7 +258,7 @@ def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, n
             by=(-SHIFT, SHIFT),
         )
     decisions = {seed.name: background.fired[:, i] for i, seed in enumerate(background.menu.seeds)}
-    collider = run.study.config.rate.collider
+    collider = background.collider
     filling = batches(collider.colliding_bunches)
     drawn = draw(rate.value_hz, filling, ORBITS, run.study.config.seed, collider.revolution_hz)
     return PointStudy(
@@ -316,6 +266,7 @@ def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, n
         point.target_hz,
         point.threshold,
         backups(find, point.target_hz),
+        tuple(parts),
         () if by_pileup is None else tuple(fit(by_pileup, form) for form in FORMS),
         systematic,
         overlaps(
@@ -399,7 +350,9 @@ def seeds_toml(found: RateStudy, thresholds: Thresholds) -> str:
         f"# Working points of network {thresholds.digest}, on {thresholds.provenance}.",
         f"# Accept where score >= threshold, in raw codes of {thresholds.score_type}; no other network's scores.",
     ]
+    imprecise = {each.target_hz for each in found.scan if isinstance(each.threshold, Imprecise)}
     for point in found.points:
+        rate = point.threshold.rate
         lines += [
             "",
             "[[anomaly]]",
@@ -407,17 +360,20 @@ def seeds_toml(found: RateStudy, thresholds: Thresholds) -> str:
             f'network = "{thresholds.digest}"',
             f"threshold = {point.threshold.raw}  # {point.threshold.raw_low} .. {point.threshold.raw_high}",
             "prescale = 1",
-            f"# {point.threshold.rate}",
+            f"# {rate}",
         ]
+        if point.target_hz in imprecise:
+            lines.append(f"# not for use: a rate known to {100 * rate.error_hz / rate.value_hz:.1f} %; {MORE_EVENTS}")
         backup = [each.threshold.raw for each in point.backups if isinstance(each.threshold, Threshold)]
         lines += [f"backup_thresholds = {backup}"] if backup else []
     return "\n".join(lines) + "\n"
 
 
 def _khz(name: str, rate: Rate | Refused) -> dict[str, str]:
-    """Value and error in kHz, empty where refused."""
-    value, error = (f"{rate.value_hz / 1e3:.6g}", f"{rate.error_hz / 1e3:.3g}") if isinstance(rate, Rate) else ("", "")
-    return {f"{name}_kHz": value, f"{name}_error_kHz": error}
+    """Value, standard error and ends of the 68 % interval in kHz, empty where refused."""
+    found = (rate.value_hz, rate.error_hz, *rate.interval_hz) if isinstance(rate, Rate) else ()
+    texts = [f"{hz / 1e3:.6g}" for hz in found] or 4 * [""]
+    return dict(zip((f"{name}{what}_kHz" for what in ("", "_error", "_low", "_high")), texts, strict=True))
 
 
 def _csv(rows: Sequence[Mapping[str, object]]) -> str:

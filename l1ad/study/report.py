@@ -13,7 +13,6 @@ from scipy.stats import spearmanr
 
 from l1ad import __version__, documents
 from l1ad.compare import Agreement
-from l1ad.events.menu import load_menu
 from l1ad.events.store import EventFile
 from l1ad.files import write_text
 from l1ad.fixed import Raw
@@ -31,10 +30,11 @@ from l1ad.study.artefacts import (
     scored_by,
     simulated_of,
 )
+from l1ad.study.background import Background
 from l1ad.study.config import BASELINES, RATE_SAMPLE
 from l1ad.study.hardware import Verdict, verdict
 from l1ad.study.rate_section import RateSection, rate_section
-from l1ad.study.samples import RateSample, baseline_scores, menu_path, rate_sample
+from l1ad.study.samples import baseline_scores
 from l1ad.study.stages import PACKAGES
 from l1ad.study.summary import summary
 from l1ad.trigger import Refused, Thresholds, load_thresholds, roc
@@ -55,7 +55,6 @@ class ModelSection:
     resources: ResourceTable
     verdicts: list[Verdict]
     thresholds: Thresholds
-    efficiencies: dict[float, dict[str, str]]
     rank_correlation: float
     emulator: str
     n_scores: int
@@ -72,20 +71,20 @@ def write_report(run: Run, page: Path) -> None:
         loader=jinja2.PackageLoader("l1ad.study"), autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True
     )
     signals = list(config.events.signals)
-    sample = rate_sample(run)
+    background = Background.of(run)
     compared = [None, *(khz * 1e3 for khz in config.rate.compared_khz)]
     text = environment.get_template("report.html").render(
         study=config,
         summary=summary(run),
         stage=performance.comparison.stage,
-        models=[_section(run, name, performance, sample) for name in config.models],
+        models=[_section(run, name, performance, background) for name in config.models],
         signals=signals,
         compared=compared,
         detectors=list(dict.fromkeys(p.detector for p in performance.comparison.performances)),
         performances={(p.signal, p.detector, p.target_hz): p.result for p in performance.comparison.performances},
         differences=performance.comparison.differences,
         twins=performance.twins,
-        menu=load_menu(menu_path(run)),
+        menu=background.menu,
         samples=_samples(run),
         collider=config.rate.collider,
         bars=_bars(performance, compared),
@@ -94,17 +93,18 @@ def write_report(run: Run, page: Path) -> None:
     write_text(page, text)
 
 
-def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSample) -> ModelSection:
+def _section(run: Run, name: str, performance: PerformanceTable, background: Background) -> ModelSection:
+    sample = background.sample
     paths = run.paths(name)
     network = Network.load(paths.network)
     thresholds = load_thresholds(paths.thresholds, network.digest)
     training = documents.load(Training, paths.training)
     scores = load_scores(paths.scores, network)
     signals = list(run.study.config.events.signals)
-    background, twin = scores[RATE_SAMPLE]
+    zero_bias, twin = scores[RATE_SAMPLE]
     crossing_rate_hz, simulated = thresholds.collider.crossing_rate_hz, sample.simulated
     curves = {
-        s: roc(background, sample.weights, scores[s][0], crossing_rate_hz, simulated=simulated, groups=sample.groups)
+        s: roc(zero_bias, sample.weights, scores[s][0], crossing_rate_hz, simulated=simulated, groups=sample.groups)
         for s in signals
     }
     table = documents.load(ResourceTable, paths.resources)
@@ -114,9 +114,7 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
     floating = np.concatenate([both[1] for both in scores.values()])
     pictures = {
         "losses": plots.losses(training.losses),
-        "scores": plots.score_histogram(
-            background, sample.weights, {s: scores[s][0] for s in signals}, lsb, thresholds
-        ),
+        "scores": plots.score_histogram(zero_bias, sample.weights, {s: scores[s][0] for s in signals}, lsb, thresholds),
         "roc": plots.roc(curves, thresholds, {s: [e.efficiency.value for e in mine if e.signal == s] for s in signals}),
         "twin": plots.fixed_against_float(raw * lsb, floating, name),
     }
@@ -135,16 +133,14 @@ def _section(run: Run, name: str, performance: PerformanceTable, sample: RateSam
         resources=table,
         verdicts=[verdict(row, run.study.config.rtl, run.study.config.firmware.part) for row in table.rows],
         thresholds=thresholds,
-        efficiencies={
-            p.target_hz: {e.signal: str(e.efficiency) for e in mine if e.target_hz == p.target_hz}
-            for p in thresholds.working_points
-        },
         emulator=scored_by(paths.scores),
         n_scores=len(raw),
         n_equal=int((np.floor(floating / lsb) == raw).sum()),
-        rank_correlation=float(spearmanr(background, twin).statistic),
+        rank_correlation=float(spearmanr(zero_bias, twin).statistic),
         pictures=pictures,
-        rates=rate_section(run, name, paths, network, {s: both[0] for s, both in scores.items()}, _another(run, name)),
+        rates=rate_section(
+            run, name, paths, network, {s: both[0] for s, both in scores.items()}, _another(run, name), background
+        ),
     )
 
 

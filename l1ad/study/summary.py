@@ -32,8 +32,7 @@ def summary(run: Run) -> list[str]:
             + ", ".join(
                 f"[{p.target_hz / 1e3:g} kHz {p.threshold}]"
                 if isinstance(p.threshold, Refused)
-                else f"{p.threshold.raw} for {p.threshold.rate.value_hz / 1e3:.3g} ± "
-                f"{p.threshold.rate.error_hz / 1e3:.2g} kHz"
+                else f"{p.threshold.raw} for {p.threshold.rate.khz} kHz"
                 for p in points
             )
             + " (simulated, before dead time)"

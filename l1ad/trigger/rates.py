@@ -1,8 +1,8 @@
 """Rates: the collider's clock, the acceptance, thresholds and working points.
 
 A rate is the crossing rate times the summed probability per bunch crossing of the accepted events.  Its
-relative error is 1/√n_eff: the Poisson one, too large where a threshold takes much of a stitched sample, and symmetric;
-`Rate.interval_hz` has the interval that covers.
+standard error is 1/√n_eff of it: the Poisson one, too large where a threshold takes much of a stitched sample, and
+symmetric; `Rate.interval_hz` has the interval that covers, and tables and texts print it.
 Events that share a simulated collision are one group, and count once in n_eff.
 Below `MIN_EFFECTIVE` accepted effective events there is no rate, only a `Refused`.  Scores are discrete, so
 the achieved rate is reported beside the requested one.
@@ -126,12 +126,28 @@ class Rate:
 
     @property
     def interval_hz(self) -> tuple[float, float]:
-        """Lower and upper end of the 68 % interval, which is not symmetric: see `l1ad.trigger.intervals.interval`."""
-        low, high = interval(self.value_hz, self.n_effective, self.n_events)
-        return float(low), float(high)
+        """Ends of the 68 % interval, which is not symmetric: see `l1ad.trigger.intervals.interval`.
+
+        Its width is in proportion to the standard error, where that is not value / √n_eff.
+        """
+        low, high = interval(1.0, self.n_effective, self.n_events)
+        unit = self.error_hz * math.sqrt(self.n_effective)
+        return self.value_hz - unit * (1 - float(low)), self.value_hz + unit * (float(high) - 1)
+
+    @property
+    def khz(self) -> str:
+        """Value in kHz and its 68 % interval: ``0.9997 +0.16 -0.14``."""
+        low, high = self.interval_hz
+        up, down = _digits(high - self.value_hz, 2), _digits(self.value_hz - low, 2)
+        return f"{_digits(self.value_hz, 4)} +{up} -{down}"
 
     def __str__(self) -> str:
-        return f"{self.value_hz / 1e3:.4g} ± {self.error_hz / 1e3:.2g} kHz ({self.stage})"
+        return f"{self.khz} kHz ({self.stage})"
+
+
+def _digits(hz: float, n: int) -> str:
+    """In kHz with so many significant digits, as few of them zeros, and no exponent up to a million."""
+    return f"{float(f'{hz / 1e3:.{n}g}'):g}"
 
 
 @dataclass(frozen=True)

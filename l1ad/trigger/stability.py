@@ -134,6 +134,7 @@ def rates_by_number(
     *,
     simulated: bool,
     groups: npt.ArrayLike | None = None,
+    most: int | None = None,
 ) -> RatesBy:
     """Rate of a threshold by run, luminosity block, place in the train, or whatever events are numbered by.
 
@@ -151,6 +152,8 @@ def rates_by_number(
         Whether the sample is simulated.
     groups : array_like of int, shape (n,), optional
         Equal for events that share a collision, negative for those that share none.
+    most : int, optional
+        Most parts.  Of more numbers, neighbours are joined to parts of like shares, each at the mean of its numbers.
 
     Raises
     ------
@@ -165,8 +168,15 @@ def rates_by_number(
             f"numbers must be known, not {array.min()} (event {int(np.argmin(array))}); "
             "simulated events have no run, luminosity block or bunch crossing: take data, or number them"
         )
-    x, part = np.unique(array, return_inverse=True)
-    return _by_events(scores, weights, part, x.astype(np.float64), threshold, crossing_rate_hz, simulated, groups)
+    numbered, part = np.unique(array, return_inverse=True)
+    x = numbered.astype(np.float64)
+    if most is not None and len(x) > most:
+        w = crossing_weights(weights, len(part))
+        shares = np.bincount(part, w) / w.sum()
+        joined = np.minimum(((np.cumsum(shares) - shares / 2) * most).astype(np.int64), most - 1)
+        joined = np.unique(joined, return_inverse=True)[1]  # a number of large share may leave one out
+        x, part = np.bincount(joined, x) / np.bincount(joined), joined[part]
+    return _by_events(scores, weights, part, x, threshold, crossing_rate_hz, simulated, groups)
 
 
 def rates_by_pileup(

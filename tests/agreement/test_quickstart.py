@@ -38,6 +38,7 @@ from l1ad.study.artefacts import (
     load_scores,
     scored_by,
 )
+from l1ad.study.background import Background
 from l1ad.study.config import load_study
 from l1ad.study.hardware import Verdict, synth, verdict
 from l1ad.study.rate_section import rate_section
@@ -259,9 +260,33 @@ def test_the_rates_of_a_menu_are_those_of_the_stored_scores(run, model):
     with (paths.folder / "menu_rates.csv").open(encoding="utf-8") as file:
         rows = {row["Name"]: row for row in csv.DictReader(file)}
     assert float(rows["menu"]["Rate_kHz"]) == pytest.approx(found.menu.total.value_hz / 1e3, rel=1e-5)
-    (anomaly,) = tomllib.loads((paths.folder / "seeds.toml").read_text())["anomaly"]
+    low, high = found.menu.total.interval_hz
+    assert (float(rows["menu"]["Rate_low_kHz"]), float(rows["menu"]["Rate_high_kHz"])) == pytest.approx(
+        (low / 1e3, high / 1e3), rel=1e-5
+    )
+    text = (paths.folder / "seeds.toml").read_text()
+    (anomaly,) = tomllib.loads(text)["anomaly"]
     assert anomaly["threshold"] == known[0].threshold.raw
     assert anomaly["network"] == network.digest
+    assert "# not for use: a rate known to " in text  # some hundred events
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_rates_by_block_and_bunch_are_of_the_events_in_them(run, model):
+    (point,) = documents.load(RateStudy, run.paths(model).rates).points
+    with EventFile(run.samples["rate"]) as file:
+        meta = file.read(0, len(file)).meta
+    scores = load_scores(run.paths(model).scores, Network.load(run.paths(model).network))["rate"][0]
+    fires = accept(scores, point.threshold.raw)
+    assert [parts.by for parts in point.parts] == ["luminosity block", "bunch crossing"]  # one run; pileup not known
+    blocks, bunches = point.parts
+    assert blocks.x == (1, 2)
+    for number, rate in zip(blocks.x, blocks.rates, strict=True):
+        assert rate.n_raw == fires[meta["ls"] == number].sum()
+        assert rate.value_hz == pytest.approx(28_608_552 * fires[meta["ls"] == number].mean())
+    assert 1 < len(bunches.x) < 5  # so few events that neighbours are joined
+    assert sum(rate.n_raw for rate in bunches.rates) == fires.sum()
+    assert blocks.alarms == ()  # all events are alike
 
 
 def test_rates_of_another_network_are_refused(copy):
@@ -270,14 +295,14 @@ def test_rates_of_another_network_are_refused(copy):
     paths.rates.write_bytes(run.paths("small_ae").rates.read_bytes())
     network = Network.load(paths.network)
     with pytest.raises(ValueError, match=r"rates\.json must belong to network .*, not .*; rate again"):
-        rate_section(run, "small_vae", paths, network, {}, ("none", np.zeros(1, np.int64)))
+        rate_section(run, "small_vae", paths, network, {}, ("none", np.zeros(1, np.int64)), Background.of(run))
 
 
 def test_the_report_is_one_self_contained_page(run):
     text = (run.study.runs / "report.html").read_text(encoding="utf-8")
     page = Page(text)
-    # the bars at 10 kHz show the baselines or nothing; then curves, turn-ons, one rate that is not refused, two models
-    assert len(page.links) == (4 + 3 + 4 + 3 + 2) * len(MODELS) + 1
+    # bars at 10 kHz if a baseline has a rate; curves, turn-ons, one rate by block and bunch, what it takes, comparisons
+    assert len(page.links) == (4 + 3 + 4 + 2 + 3 + 3) * len(MODELS) + 1
     for link in page.links:
         assert link[:2] == ("img", "src")
         assert re.match(r"data:image/png;base64,[A-Za-z0-9+/=]{1000}", link[2])

@@ -133,7 +133,7 @@ def test_the_edge_cases_of_stored_scores(scores, target_hz):
 def test_the_edge_cases_are_reached():
     found = threshold_for(counted(np.minimum(SCORES, N - 600)), 20_000, CROSSING_HZ, simulated=True)
     assert isinstance(found, Refused)
-    assert found.remedy.startswith(f"the score saturates: its highest code, {N - 600}, alone gives 38.4 ± 1.6 kHz")
+    assert found.remedy.startswith(f"the score saturates: its highest code, {N - 600}, alone gives 38.4 +1.6 -1.5 kHz")
     assert str(threshold_for(counted(SCORES), 750, CROSSING_HZ, simulated=True)) == "refused: n_eff 11 < 25"
     with pytest.raises(ValueError, match="target_hz must be below the rate of the whole sample"):
         threshold_for(counted(SCORES), 2e6, CROSSING_HZ, simulated=True)

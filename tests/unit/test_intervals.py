@@ -41,6 +41,14 @@ def test_a_rate_has_its_interval():
     assert found.interval_hz == (pytest.approx(1e6 * exact.low), pytest.approx(1e6 * exact.high))
     unknown = Rate(4e4, 4e4 / 40**0.5, 40.0, 40, "any")  # of a sample of unknown size
     assert unknown.interval_hz == tuple(pytest.approx(float(end)) for end in interval(4e4, 40.0))
+    low, high = unknown.interval_hz
+    wider = Rate(4e4, 1.5 * 4e4 / 40**0.5, 40.0, 40, "any")  # of a standard error that is not that of a count
+    assert wider.interval_hz == (pytest.approx(4e4 - 1.5 * (4e4 - low)), pytest.approx(4e4 + 1.5 * (high - 4e4)))
+
+
+def test_rates_print_their_interval():
+    assert Rate(1.23456e8, 1.3e7, 90.0, 90, "any").khz == "123500 +14000 -13000"
+    assert Rate(12.3456, 1.3, 90.0, 90, "any").khz == "0.01235 +0.0014 -0.0013"
 
 
 def covered(truth, low, high):

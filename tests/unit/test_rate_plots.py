@@ -8,10 +8,12 @@ from test_plots import assert_picture
 
 from l1ad.emulate.histogram import Histogram
 from l1ad.study import rate_plots
+from l1ad.study.background import Parts
+from l1ad.trigger.closure import closure
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import efficiency_curve, rate_curve, scan, turn_on
 from l1ad.trigger.fits import Fit, fit
-from l1ad.trigger.stability import alarms, rates_by_category
+from l1ad.trigger.stability import rates_by_category
 
 CROSSING_HZ = 3e7
 SIGNALS = {name: Counted.of_scores(np.arange(0, 2000, step)) for name, step in (("A → 4ℓ", 1), ("h± → τν", 3))}
@@ -50,7 +52,16 @@ def test_turn_ons():
 def test_rates_of_parts(accepted):
     rates = parts(accepted)
     fits = [found for form in ("linear", "exponential") if isinstance(found := fit(rates, form), Fit)]
-    assert_picture(rate_plots.rate_against_pileup(rates, fits, 380_010.0, "threshold 1"))
-    rang = alarms(rates, 2e5)
-    assert_picture(rate_plots.rate_by_number(rates, 2e5, 0.1, rang, "run"))
-    assert_picture(rate_plots.rate_by_number(rates, 2e5, 0.1, (), "run"))
+    drawn = Parts.of("pileup", rates)
+    assert_picture(rate_plots.rate_against_pileup(drawn, fits, 380_010.0, "threshold 1", rates.stage))
+    assert_picture(rate_plots.rate_by_number(Parts.of("run", rates, 2e5), 2e5, 0.1, rates.stage))
+    assert_picture(rate_plots.rate_by_number(Parts.of("run", rates), 2e5, 0.1, rates.stage))
+
+
+@pytest.mark.parametrize("n", [40_000, 40], ids=["known", "refused"])
+def test_closure(n):
+    rng = np.random.default_rng(4)
+    raw = rng.exponential(90, n).astype(np.int64)
+    weights, targets = np.full(n, 1 / n), [1e4, 1e6]
+    found = closure(raw + rng.normal(0, 3, n), raw, weights, 1.0, targets, CROSSING_HZ, simulated=True)
+    assert_picture(rate_plots.closure(found.points, "simulated"))

@@ -136,6 +136,32 @@ def test_as_many_bins_as_have_rates(accepted, bins):
     assert all(isinstance(r, Refused if accepted == 10 else Rate) for r in found.rates)
 
 
+def test_neighbours_are_joined_to_parts_of_like_shares():
+    rng = np.random.default_rng(11)
+    scores, weights, _, groups = toy(rng)
+    blocks = np.sort(rng.choice([*range(40), 90, 400], len(scores)))
+    found = rates_by_number(scores, weights, blocks, 60, CROSSING_HZ, simulated=True, groups=groups, most=7)
+    assert len(found.x) == 7
+    assert (np.diff(found.x) > 0).all()
+    # every part is one of consecutive numbers: the same as numbering by hand
+    numbers, share = np.unique(blocks), np.bincount(np.unique(blocks, return_inverse=True)[1], weights)
+    by_hand = np.floor((np.cumsum(share) - share / 2) * 7).astype(int)[np.searchsorted(numbers, blocks)]
+    alone = rates_by_number(scores, weights, by_hand, 60, CROSSING_HZ, simulated=True, groups=groups)
+    np.testing.assert_array_equal(found.values_hz, alone.values_hz)
+    np.testing.assert_array_equal(found.covariance_hz2, alone.covariance_hz2)
+    assert found.x.tolist() == [np.unique(blocks[by_hand == i]).mean() for i in range(7)]
+    assert found.shares == pytest.approx(1 / 7, rel=0.25)
+    few = rates_by_number(scores, weights, blocks, 60, CROSSING_HZ, simulated=True, most=42)
+    np.testing.assert_array_equal(few.x, numbers)
+
+
+def test_a_number_of_large_share_is_a_part_of_its_own():
+    scores, weights = np.arange(100), np.full(100, 0.01)
+    found = rates_by_number(scores, weights, [0, 1, 2, *[3] * 97], 50, CROSSING_HZ, simulated=True, most=3)
+    np.testing.assert_array_equal(found.x, [1, 3])
+    assert found.shares == pytest.approx([0.03, 0.97])
+
+
 @pytest.mark.parametrize(
     ("call", "error", "text"),
     [

@@ -114,7 +114,7 @@ def test_rate_of_equal_weights():
     assert found.value_hz == pytest.approx(40_000)
     assert found.error_hz == pytest.approx(40_000 / 20)
     assert (found.n_effective, found.n_raw) == (pytest.approx(400), 400)
-    assert str(found) == "40 ± 2 kHz (simulated, before dead time)"
+    assert str(found) == "40 +2.1 -2 kHz (simulated, before dead time)"
 
 
 def test_rate_of_stitched_weights():
@@ -202,7 +202,7 @@ def test_saturated_score_is_named():
     found = find_threshold(np.minimum(SCORES, 9000), WEIGHTS, 50_000, CROSSING_HZ, simulated=True)
     assert isinstance(found, Refused)
     assert str(found) == "refused: n_eff 0 < 25"
-    assert found.remedy.startswith("the score saturates: its highest code, 9000, alone gives 100 ± 3.2 kHz")
+    assert found.remedy.startswith("the score saturates: its highest code, 9000, alone gives 100 +3.1 -3 kHz")
 
 
 @pytest.mark.parametrize("target_hz", [0, -1, math.nan, math.inf])
