@@ -9,10 +9,11 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from l1ad.events.quantities import Quantity
 from l1ad.study.background import Parts
 from l1ad.study.plots import picture
 from l1ad.trigger.closure import ClosurePoint
-from l1ad.trigger.curves import EfficiencyCurve, Imprecise, Quantity, RateCurve, ScanPoint, TurnOn
+from l1ad.trigger.curves import EfficiencyCurve, Imprecise, RateCurve, ScanPoint, TurnOn
 from l1ad.trigger.fits import Fit, project
 from l1ad.trigger.rates import MIN_EFFECTIVE, Rate, Refused, Threshold
 from l1ad.trigger.samples import FloatArray
@@ -110,7 +111,7 @@ def turn_ons(curves: Mapping[str, TurnOn], quantity: Quantity, label: str) -> st
     ----------
     curves : mapping of sample to TurnOn
     quantity : str
-        As in `l1ad.trigger.curves.event_quantity`.
+        As in `l1ad.events.quantities.event_quantity`.
     label : str
         What the threshold is: ``"score at 10 kHz"``.
     """

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import NamedTuple, get_args
+from typing import NamedTuple
 
 import numpy as np
 
 from l1ad import documents
 from l1ad.events.menu import takes
+from l1ad.events.quantities import Quantity, known_quantities
 from l1ad.events.store import EventFile
-from l1ad.events.table import Events
 from l1ad.fixed import Raw
 from l1ad.network import Network
 from l1ad.study import preference_plots, rate_plots
@@ -21,7 +21,7 @@ from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.rate_study import PointStudy, RateStudy
 from l1ad.trigger.confusion import confusion, plane
 from l1ad.trigger.counted import Counted
-from l1ad.trigger.curves import Quantity, efficiency_curve, event_quantity, rate_curve, turn_on
+from l1ad.trigger.curves import efficiency_curve, rate_curve, turn_on
 from l1ad.trigger.fits import Fit
 from l1ad.trigger.menu_rates import BACKUPS, PURE, PURE_UNPRESCALED
 from l1ad.trigger.preferences import composition, most_anomalous
@@ -29,6 +29,8 @@ from l1ad.trigger.rates import Refused, stage
 
 N_DISPLAYS = 4
 """Events of highest score that are drawn."""
+AGAINST: tuple[Quantity, ...] = ("HT", "MET", "multiplicity", "leading pT")
+"""What turn-ons are drawn against."""
 TURN_ON_BINS = 12
 
 
@@ -132,7 +134,7 @@ def _curves(
     for signal in signals:
         with EventFile(run.samples[signal]) as file:
             events = file.read(0, len(file))
-        quantities[signal] = {kind: event_quantity(events, kind) for kind in _known(events)}
+        quantities[signal] = known_quantities(events, AGAINST)
         whole[signal] = efficiency_curve(Counted.of_scores(scores[signal]))
         left[signal] = efficiency_curve(Counted.of_scores(scores[signal], part=~takes(events, background.menu)))
     pictures = [
@@ -155,7 +157,7 @@ def _curves(
     if not found.points:
         return pictures
     point = found.points[-1]
-    for kind in _known(background.events):
+    for kind in known_quantities(background.events, AGAINST):
         top = max(float(np.quantile(values[kind][np.isfinite(values[kind])], 0.95)) for values in quantities.values())
         edges = np.linspace(0, max(top, 1.0), TURN_ON_BINS + 1).tolist()
         by = {s: turn_on(scores[s], quantities[s][kind], edges, point.threshold.raw) for s in signals}
@@ -163,18 +165,6 @@ def _curves(
         key = f"turn-on-{kind.replace(' ', '-')}"
         pictures.append(Picture(key, words, rate_plots.turn_ons(by, kind, point.seed)))
     return pictures
-
-
-def _known(events: Events) -> list[Quantity]:
-    """Quantities that events have."""
-    found: list[Quantity] = []
-    for kind in get_args(Quantity):
-        try:
-            event_quantity(events, kind)
-        except ValueError:
-            continue
-        found.append(kind)
-    return found
 
 
 def _parts(background: Background, name: str, point: PointStudy) -> list[Picture]:

@@ -13,12 +13,10 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 
-from l1ad.events.table import Events
 from l1ad.trigger.counted import Counted, place
 from l1ad.trigger.efficiency import Efficiency, binomial, efficiency
 from l1ad.trigger.intervals import clopper_pearson
@@ -27,9 +25,6 @@ from l1ad.trigger.samples import FloatArray, IntArray, check_total, event_weight
 
 PRECISION = 0.05
 """Largest relative statistical error of the rate of a threshold that a scan proposes."""
-
-Quantity = Literal["HT", "MET", "multiplicity", "leading pT"]
-"""What a turn-on is drawn against."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -291,7 +286,7 @@ def turn_on(
     scores : array_like of int, shape (n,)
         Raw.
     quantity : array_like of float, shape (n,)
-        See `event_quantity`.
+        See `l1ad.events.quantities.event_quantity`.
     edges : sequence of float
         Of bins, rising; events below the first are left out, those above the last are in the last bin.
     threshold : int
@@ -318,31 +313,3 @@ def turn_on(
         filled = bool(inside.any()) and weighted
         found.append(efficiency(raw[inside], None if by is None else by[inside], threshold) if filled else None)
     return TurnOn(bounds, tuple(found), threshold_code(threshold))
-
-
-def event_quantity(events: Events, quantity: Quantity) -> FloatArray:
-    """A quantity of each event, shape (n,): HT and MET as the trigger sums them, or of its objects, in GeV or a number.
-
-    Objects are those of collections that have more than one slot.  A saturated sum is infinite: the last bin has it.
-
-    Raises
-    ------
-    ValueError
-        If the quantity is unknown, or the events lack its columns.
-    """
-    schema = events.schema
-    if quantity in ("HT", "MET"):
-        names = [quantity.lower()]
-    elif quantity in ("multiplicity", "leading pT"):
-        names = [c.name for c in schema.collections if c.slots > 1]
-    else:
-        raise ValueError(f"quantity must be one of HT, MET, multiplicity, leading pT, not {quantity!r}")
-    values = []
-    for name in names:
-        column = schema.collection(name).column("pt")
-        if column is None or f"{name}.pt" not in events.columns:
-            raise ValueError(f"events must hold the column {name}.pt for {quantity}, not only {list(events.columns)}")
-        codes = events.columns[f"{name}.pt"]
-        values.append(np.where(codes == column.saturated, np.inf, codes * column.lsb))
-    pt = np.concatenate(values, axis=1)
-    return np.asarray((pt > 0).sum(axis=1) if quantity == "multiplicity" else pt.max(axis=1), np.float64)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l1ad.events.menu import Menu, decide
+from l1ad.events.quantities import known_quantities
 from l1ad.events.table import Events
 from l1ad.events.units import to_values
 from l1ad.trigger.correlation import distance_correlation, numbers, spearman, spearman_error
@@ -226,20 +227,13 @@ def overlaps(
 
 
 def quantities(events: Events) -> dict[str, FloatArray]:
-    """What a score is held against: sums in GeV, pileup, collisions and number of objects, where events have them.
-
-    A quantity that is unknown for an event, or the same for all, is left out.
-    """
-    found = {}
-    for name, label in (("ht", "HT"), ("et", "ET"), ("met", "MET"), ("mht", "MHT")):
-        if f"{name}.pt" in events.columns and (column := events.schema.collection(name).column("pt")):
-            found[label] = to_values(events.columns[f"{name}.pt"].max(axis=1), column)
-    for name, label in (("pileup", "pileup"), ("n_collisions", "collisions")):
-        if (events.meta[name] >= 0).all():
-            found[label] = events.meta[name].astype(np.float64)
-    several = [collection.name for collection in events.schema.collections if collection.slots > 1]
-    found["multiplicity"] = np.sum([np.count_nonzero(events.columns[f"{n}.pt"], axis=1) for n in several], axis=0)
-    return {label: values for label, values in found.items() if len(values) and np.ptp(values) > 0}
+    """What a score is held against: those that events have and that differ; what saturates counts as the largest."""
+    found: dict[str, FloatArray] = {}
+    for name, values in known_quantities(events).items():
+        finite = values[np.isfinite(values)]
+        if len(finite) and np.ptp(finite) > 0:
+            found[name] = np.minimum(values, finite.max())
+    return found
 
 
 def correlations(

@@ -8,15 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from l1ad.emulate.histogram import MAX_BINS, Histogram
-from l1ad.events.schema import load_schema
-from l1ad.events.table import Events, make_meta
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import (
     EfficiencyAtRate,
     Imprecise,
     efficiency_at,
     efficiency_curve,
-    event_quantity,
     rate_curve,
     scan,
     turn_on,
@@ -312,30 +309,6 @@ def test_turn_on_refuses(change, text):
     named = {"scores": [1, 2], "quantity": [1.0, 2.0], "edges": [0, 9], "threshold": 1, **change}
     with pytest.raises(ValueError, match=text):
         turn_on(**named)
-
-
-def test_quantities_of_events():
-    schema = load_schema()
-    columns = {
-        f"{c.name}.pt": np.zeros((3, c.slots), np.int32) for c in schema.collections if c.name in ("ht", "met", "jet")
-    }
-    for name in ("eg", "tau", "mu"):
-        columns[f"{name}.pt"] = np.zeros((3, schema.collection(name).slots), np.int32)
-    columns["ht.pt"][:, 0] = [100, 0, schema.collection("ht").column("pt").saturated]
-    columns["met.pt"][:, 0] = [7, 8, 9]
-    columns["jet.pt"][0, :2] = [60, 40]
-    columns["mu.pt"][1, 0] = 31
-    events = Events(schema, columns, make_meta(3))
-    lsb = {name: schema.collection(name).column("pt").lsb for name in ("ht", "met", "jet", "mu")}
-    np.testing.assert_array_equal(event_quantity(events, "HT"), [100 * lsb["ht"], 0, math.inf])
-    np.testing.assert_array_equal(event_quantity(events, "MET"), np.array([7, 8, 9]) * lsb["met"])
-    np.testing.assert_array_equal(event_quantity(events, "multiplicity"), [2, 1, 0])
-    np.testing.assert_array_equal(event_quantity(events, "leading pT"), [60 * lsb["jet"], 31 * lsb["mu"], 0])
-    with pytest.raises(ValueError, match="quantity must be one of HT, MET, multiplicity, leading pT, not 'ht'"):
-        event_quantity(events, "ht")
-    del columns["met.pt"]
-    with pytest.raises(ValueError, match=r"events must hold the column met\.pt for MET"):
-        event_quantity(events, "MET")
 
 
 def test_what_cannot_be_counted():

@@ -143,7 +143,7 @@ def test_known_overlaps():
 
 def test_quantities_that_events_have():
     found = quantities(events())
-    assert list(found) == ["MET", "multiplicity"]  # no HT in any event, and pileup is unknown
+    assert list(found) == ["MET", "multiplicity", "leading pT"]  # no HT in any event, and pileup is unknown
     assert found["MET"][:3].tolist() == [20.0, 20.5, 21.0]
     assert found["multiplicity"][[0, 1, 999]].tolist() == [2, 2, 5]
     known = events()
