@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import platform
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ def replacing(path: str | Path) -> Iterator[Path]:
     final = Path(path)
     if final.is_dir():
         raise IsADirectoryError(f"{final}: must be a file to write, not a folder; name a file in it")
-    aside = final.with_name(f".{final.name}.{os.getpid()}.part")
+    aside = final.with_name(f".{final.name}.{platform.node()}.{os.getpid()}.part")  # machines may share the folder
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         aside.touch()

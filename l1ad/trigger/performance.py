@@ -51,7 +51,7 @@ class Roc:
 
 @dataclass(frozen=True)
 class Measured:
-    """A figure or a difference, and its bootstrap standard error."""
+    """A figure or a difference, and its standard error."""
 
     value: float
     error: float
