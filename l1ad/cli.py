@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -104,6 +106,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     _file_parsers(verbs)
     _events_parser(verbs)
     chosen = parser.parse_args(arguments)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # a batch system's time is up: as by Ctrl-C
     try:
         if chosen.verb == "events":
             _EVENTS[chosen.action](chosen)
@@ -125,9 +129,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"l1ad: error: {' | '.join(line for line in lines if line)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
-        print("l1ad: interrupted; run the same command again to go on", file=sys.stderr)
+        goes_on = _goes_on(chosen)
+        then = "run the same command again to go on" if goes_on else "the same command starts again from the beginning"
+        print(f"l1ad: interrupted; {then}", file=sys.stderr)
         return 130
     return 0
+
+
+def _goes_on(chosen: argparse.Namespace) -> bool:
+    """Whether what an interrupted verb has done is kept: steps of a study, counts, or parts of a plan."""
+    if chosen.verb == "events":
+        return bool(chosen.action == "generate")
+    return chosen.verb in ("fuzz", "rate") or (chosen.verb in _HELP and chosen.source.suffix == ".toml")
 
 
 def _file_parsers(verbs: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:

@@ -107,26 +107,32 @@ def rate(
     bunches: int | None,
     scheduler: str | None,
 ) -> Iterator[str]:
-    """Thresholds of event files, which are one sample together; scores are counted, and not stored."""
+    """Thresholds of event files, which are one sample together; scores are counted, and not stored.
+
+    What is counted is kept beside `out` until that is written: an interrupted count goes on.
+    """
     from l1ad.emulate import emulator
     from l1ad.events.stream import EventStream
     from l1ad.trigger import farm, scan
     from l1ad.trigger.rates import Collider, stage
     from l1ad.trigger.thresholds import save_thresholds
 
-    fill = scan.fill_stream if scheduler is None else partial(farm.fill_stream, scheduler=scheduler)
     network, collider = Network.load(source), Collider() if bunches is None else Collider(bunches)
     targets = [each * 1e3 for each in khz or RATES_KHZ]
     with replacing(out) as aside:
-        began = time.monotonic()
-        found = scan.thresholds_of(network, events, targets, collider, menu, fill)
+        kept = out.with_name(f"{out.name}.counted.npz")
+        counting = scan.fill_stream if scheduler is None else partial(farm.fill_stream, scheduler=scheduler)
+        resumed, began = kept.exists(), time.monotonic()
+        found = scan.thresholds_of(network, events, targets, collider, menu, partial(counting, kept=kept))
         seconds = time.monotonic() - began
+        shared = scan.may_share_collisions(events)
         save_thresholds(aside, found)
+    kept.unlink(missing_ok=True)
     n = len(EventStream(events, columns=(), meta=()))
-    yield f"{found.sample}: {n} events, {n / seconds:.3g}/s by the emulator {emulator(network)}"
+    speed = "" if resumed else f", {n / seconds:.3g}/s"
+    yield f"{found.sample}: {n} events{speed} by the emulator {emulator(network)}"
     yield f"rates: {stage(simulated=found.simulated)}, {collider.colliding_bunches} bunches; pure: {found.menu}"
     yield from _working_points(found.working_points)
-    shared = scan.may_share_collisions(events)
     if shared is not None:
         yield f"{shared}: events may share collisions, and errors treat them as independent: too small if they do"
     yield f"{out}: thresholds of network {network.digest[:12]}"

@@ -4,7 +4,8 @@ A task counts some consecutive pieces of the files, which its worker reads by it
 events; they are added as they come in.  Sums are of integers, so that neither the division into tasks nor their order
 can matter.  When a worker is lost, dask gives its tasks to others.
 
-What is lost with this process is counted again: there is nothing to resume from.
+What came in is kept as `l1ad.trigger.scan.fill_stream` keeps what it has counted, and either goes on from where the
+other was interrupted; tasks that are under way then are done again.
 """
 
 from __future__ import annotations
@@ -12,16 +13,13 @@ from __future__ import annotations
 import ctypes
 import platform
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from copy import copy
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
-
-import numpy as np
 
 from l1ad import __version__
 from l1ad.emulate import Histogram
@@ -29,8 +27,8 @@ from l1ad.events.menu import Menu
 from l1ad.events.stream import EventStream
 from l1ad.network import Network
 from l1ad.progress import task
-from l1ad.trigger.samples import IntArray
-from l1ad.trigger.scan import Category, Filler, Piece, check_sum, empty, planned, run
+from l1ad.trigger.checkpoint import Count, Part, Piece
+from l1ad.trigger.scan import Category, Filler, begun, lap, planned
 from l1ad.trigger.schedulers import connected
 
 TASK_SECONDS = 2.0
@@ -67,19 +65,26 @@ def fill(
 
 
 def fill_stream(
-    network: Network, stream: EventStream, category: Category = None, *, scheduler: str, weighted: bool = True
+    network: Network,
+    stream: EventStream,
+    category: Category = None,
+    *,
+    scheduler: str,
+    weighted: bool = True,
+    kept: Path | None = None,
 ) -> Histogram:
-    """See `fill`; of files that are looked at already."""
+    """See `fill`; of files that are looked at already, and `kept` as by `l1ad.trigger.scan.fill_stream`."""
     selection, pieces = planned(network, stream, category)
     pieces = [replace(piece, path=piece.path.absolute()) for piece in pieces]  # a worker stands elsewhere
     if not (category is None or category == "taken" or isinstance(category, Menu)):
         category = tuple(float(edge) for edge in category)
     job = _Job(_document(network), __version__, pieces[0].path, selection, category, weighted)
-    with connected(scheduler) as client, task("score", len(stream)) as progress:
-        whole = _counted(client, network, job, pieces, progress.advance)
-    if whole.events != len(stream):
-        raise RuntimeError(f"the workers must count {len(stream)} events, not {whole.events}; report this")
-    return whole
+    count = begun(network, selection, pieces, category, kept, weighted=weighted)
+    if not count.todo:
+        return count.whole
+    with connected(scheduler) as client, task("score", sum(map(len, count.todo))) as progress, count:
+        _count_all(client, job, count, progress.advance)
+    return count.whole
 
 
 @dataclass(frozen=True)
@@ -100,16 +105,14 @@ def _document(network: Network) -> str:
         return Path(folder, "network.json").read_text(encoding="utf-8")
 
 
-def _counted(
-    client: Any, network: Network, job: _Job, pieces: list[Piece], advance: Callable[[int], None]
-) -> Histogram:
+def _count_all(client: Any, job: _Job, count: Count, advance: Callable[[int], None]) -> None:
     """Have tasks done, two for each thread of the workers at a time, and add up.
 
     Of errors, that of the first task in order is raised, which holds that of the first piece.
     """
     from distributed import Future, KilledWorker, as_completed
 
-    whole = empty(network, job.category, weighted=job.weighted)
+    pieces = count.todo
     shared = client.submit(_Job, *vars(job).values(), pure=False)  # if lost, it is made again
     done, waiting = as_completed(with_results=True, raise_errors=False), dict[Future, tuple[int, int]]()
     errors = dict[int, Exception]()
@@ -129,7 +132,7 @@ def _counted(
         if errors and min(errors) < min((first for first, _ in waiting.values()), default=len(pieces)):
             raise errors[min(errors)]
         if not waiting:
-            return whole
+            return
         future, result = next(done)
         first, last = waiting.pop(future)
         if isinstance(result, tuple) and isinstance(result[1], KilledWorker):
@@ -145,10 +148,9 @@ def _counted(
         if isinstance(result, Exception):
             errors[first] = result
             continue
-        if job.weighted:
-            check_sum("weights", whole.total + result.histogram.total)
-        _add(whole, result)
-        speed = len(range(first, last)) / result.seconds
+        part, seconds = result
+        count.add([part], pieces[first:last])
+        speed = (last - first) / seconds
         advance(sum(len(piece) for piece in pieces[first:last]))
 
 
@@ -159,33 +161,13 @@ def _lost(result: Any) -> Exception:
     return ConnectionError("the scheduler must be there until the end, and was lost; start again")
 
 
-@dataclass(frozen=True)
-class _Counted:
-    """What a task counted.
-
-    Attributes
-    ----------
-    bins : int64 array, shape (k,)
-        Those that hold events, numbered in all categories, one after the other.
-    histogram : Histogram
-        Its arrays hold those bins only: ``counts`` and ``sums`` are of shape (k,), ``squares`` of (k, 2).
-    seconds : float
-        What it took.
-    """
-
-    bins: IntArray
-    histogram: Histogram
-    seconds: float
-
-
-def _count(job: _Job, pieces: list[Piece]) -> _Counted | Exception:
-    """Task of a worker: it gives back an error rather than raise it, which dask would print in its own way."""
+def _count(job: _Job, pieces: Sequence[Piece]) -> tuple[Part, float] | Exception:
+    """Task of a worker, and the seconds it took; an error is given back, for dask would print it in its own way."""
     try:
         filler = _filler(job)
         began = time.monotonic()
-        histogram = run(filler, pieces, 1, lambda _: None)
-        bins = np.flatnonzero(histogram.counts)
-        return _Counted(bins, _of_bins(histogram, bins), time.monotonic() - began)
+        (part,), *_ = lap(filler, pieces, 1, lambda _: None)
+        return part, time.monotonic() - began
     except FileNotFoundError as error:
         path = next((piece.path for piece in pieces if not piece.path.exists()), job.path)
         return FileNotFoundError(
@@ -222,22 +204,3 @@ def _keep_memory() -> None:
         mallopt = ctypes.CDLL(None).mallopt
         mallopt(-3, 1 << 25)  # M_MMAP_THRESHOLD
         mallopt(-1, 1 << 26)  # M_TRIM_THRESHOLD
-
-
-def _of_bins(histogram: Histogram, bins: IntArray) -> Histogram:
-    """Copy of some bins."""
-    part = copy(histogram)
-    part.counts = histogram.counts.reshape(-1)[bins]
-    if histogram.unit is not None:
-        part.sums, part.squares = histogram.sums.reshape(-1)[bins], histogram.squares.reshape(-1, 2)[bins]
-    return part
-
-
-def _add(whole: Histogram, counted: _Counted) -> None:
-    """As `Histogram.add`, for the bins that hold events."""
-    part = _of_bins(whole, counted.bins).add(counted.histogram)
-    whole.total = part.total
-    whole.counts.reshape(-1)[counted.bins] = part.counts
-    if whole.unit is not None:
-        whole.sums.reshape(-1)[counted.bins] = part.sums
-        whole.squares.reshape(-1, 2)[counted.bins] = part.squares

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from queue import Empty, SimpleQueue
 from threading import Event, Lock
@@ -25,6 +27,7 @@ from l1ad.events.table import Block, Place, input_places
 from l1ad.files import digest
 from l1ad.network import Network
 from l1ad.progress import task
+from l1ad.trigger.checkpoint import Count, Part, Piece, check_sum
 from l1ad.trigger.histograms import working_point_of
 from l1ad.trigger.rates import Collider, check_target
 from l1ad.trigger.samples import UNIT, IntArray
@@ -81,14 +84,43 @@ def fill_stream(
     *,
     weighted: bool = True,
     threads: int | None = None,
+    kept: Path | None = None,
 ) -> Histogram:
-    """See `fill`; of files that are looked at already."""
+    """See `fill`; of files that are looked at already.
+
+    What is counted is kept in the file `kept`, now and then and when the work ends early, and is not counted again if
+    it is there at the start.  The caller removes it.
+    """
     if threads is not None and threads < 1:
         raise ValueError(f"threads must be at least 1, not {threads}")
     selection, pieces = planned(network, stream, category)
-    filler = Filler.of(network, pieces[0].path, selection, category, weighted=weighted)
-    with task("score", len(stream)) as progress:
-        return run(filler, pieces, min(cores() if threads is None else threads, len(pieces)), progress.advance)
+    count = begun(network, selection, pieces, category, kept, weighted=weighted)
+    left = count.todo
+    if not left:
+        return count.whole
+    filler = Filler.of(network, left[0].path, selection, category, weighted=weighted)
+    threads = cores() if threads is None else threads
+    with task("score", sum(map(len, left))) as progress, count:
+        while left:
+            parts, n, interrupt = lap(filler, left, min(threads, len(left)), progress.advance, count.lap_seconds)
+            count.add(parts, left[:n])
+            if interrupt is not None:
+                raise interrupt
+            left = left[n:]
+    return count.whole
+
+
+def begun(
+    network: Network, selection: str, pieces: Sequence[Piece], category: Category, kept: Path | None, *, weighted: bool
+) -> Count:
+    """The count of what is planned, or what is kept of it."""
+    by: object = category
+    if isinstance(category, Menu):
+        by = digest(asdict(category))
+    elif not (category is None or category == "taken"):
+        by = [float(edge) for edge in category]
+    counted_by = {"network": network.digest, "selection": selection, "menu or set of pileup bins": by}
+    return Count(empty(network, category, weighted=weighted), pieces, counted_by, kept)
 
 
 def planned(network: Network, stream: EventStream, category: Category) -> tuple[str, list[Piece]]:
@@ -230,19 +262,6 @@ def may_share_collisions(files: str | Path | Iterable[str | Path]) -> Path | Non
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Events ``start:stop`` of a file; `made` tells it from other files of its name."""
-
-    path: Path
-    start: int
-    stop: int
-    made: str
-
-    def __len__(self) -> int:
-        return self.stop - self.start
-
-
-@dataclass(frozen=True)
 class Filler:
     """What is done with a block of events; see `fill`."""
 
@@ -349,14 +368,21 @@ def _opened(piece: Piece) -> EventFile:
     return file
 
 
-def run(filler: Filler, pieces: Sequence[Piece], threads: int, advance: Callable[[int], None]) -> Histogram:
-    """Let threads take pieces in turn, and add up.  Of errors, that of the first piece in order is raised."""
+def lap(
+    filler: Filler, pieces: Sequence[Piece], threads: int, advance: Callable[[int], None], seconds: float = math.inf
+) -> tuple[list[Part], int, KeyboardInterrupt | None]:
+    """Let threads take pieces in turn for some time, at least one each; what each counted, and of how many pieces.
+
+    Of errors, that of the first piece in order is raised.  An interrupt is given back, when the pieces that were begun
+    are counted, for the caller to raise; another, if it comes, is raised at once.
+    """
     todo: SimpleQueue[tuple[int, Piece]] = SimpleQueue()
     for numbered in enumerate(pieces):
         todo.put(numbered)
-    ended, lock, errors = Event(), Lock(), dict[int, Exception]()
+    ended, lost, lock, errors = Event(), Event(), Lock(), dict[int, Exception]()
+    until = time.monotonic() + seconds
 
-    def work(files: _Files) -> Histogram:
+    def work(files: _Files) -> Part:
         histogram = filler.empty()
         while not ended.is_set():
             try:
@@ -368,26 +394,31 @@ def run(filler: Filler, pieces: Sequence[Piece], threads: int, advance: Callable
                     for done in filler.take(histogram, file, piece):
                         with lock:
                             advance(done)
-                        if ended.is_set() and number > min(errors, default=-1):
+                        if lost.is_set() or number > min(errors, default=number):
                             break
             except Exception as error:
                 errors[number] = error
                 ended.set()
-        return histogram
+            if time.monotonic() >= until:
+                break
+        return Part.of(histogram)
 
+    interrupt = None
     with closing(_Files(pieces)) as files, ThreadPoolExecutor(threads, "score") as pool:
         try:
-            filled = [future.result() for future in [pool.submit(work, files) for _ in range(threads)]]
+            working = [pool.submit(work, files) for _ in range(threads)]
+            try:
+                wait(working, return_when=FIRST_EXCEPTION)
+            except KeyboardInterrupt as error:
+                interrupt = error
+                ended.set()
+                wait(working, return_when=FIRST_EXCEPTION)
         finally:
-            ended.set()  # if interrupted, too
+            ended.set()
+            lost.set()
     if errors:
         raise errors[min(errors)]
-    whole = filled[0]
-    for other in filled[1:]:
-        if filler.weighted:
-            check_sum("weights", whole.total + other.total)
-        whole.add(other)
-    return whole
+    return [each.result() for each in working], len(pieces) - todo.qsize(), interrupt
 
 
 def empty(network: Network, category: Category, *, weighted: bool) -> Histogram:
@@ -413,18 +444,3 @@ def _check_edges(category: Category) -> None:
     edges = np.asarray(category, np.float64)
     if edges.ndim != 1 or len(edges) < 2 or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         raise ValueError(f"category must be two rising edges of pileup bins, or more, not {list(category)}")
-
-
-def check_sum(what: str, units: float) -> None:
-    """Refuse weights of which the histogram could not hold the sum, before it says so in units.
-
-    Raises
-    ------
-    ValueError
-        If they sum to 2 or more.
-    """
-    if 2.0**62 <= units < np.inf:
-        raise ValueError(
-            f"{what} must be probabilities per bunch crossing, which sum to 1 in all files together, not to "
-            f"{units * UNIT:g}; give one complete sample at a time, or pass weighted=False if all events are alike"
-        )

@@ -19,7 +19,7 @@ from l1ad.events.menu import load_menu
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import concatenate
 from l1ad.events.stream import EventStream
-from l1ad.trigger import farm, scan, schedulers
+from l1ad.trigger import checkpoint, farm, scan, schedulers
 
 SCHEMA = load_schema()
 NETWORK = small_network(input_columns(SCHEMA))
@@ -191,11 +191,13 @@ def test_relative_paths_are_those_of_the_caller(address, parts, tmp_path, monkey
     assert_same(farm.fill(NETWORK, parts.name, address), scan.fill(NETWORK, parts))
 
 
-def test_a_scheduler_without_workers_and_one_that_goes_away(parts, monkeypatch, require):
+def test_a_scheduler_without_workers_and_one_that_goes_away(parts, tmp_path, monkeypatch, require):
+    """What had come in is not counted again."""
     require("dask")
     from distributed import LocalCluster
 
     monkeypatch.setattr(schedulers, "WAIT_SECONDS", 1.0)
+    kept, stream = tmp_path / "t.json.counted.npz", EventStream(parts, columns=(), meta=())
     with LocalCluster(n_workers=0, **OPTIONS) as cluster:
         with pytest.raises(OSError, match=r"must have a worker, not none in 1 s; `dask worker tcp://.*` starts one"):
             farm.fill(NETWORK, parts, cluster.scheduler_address)
@@ -205,7 +207,11 @@ def test_a_scheduler_without_workers_and_one_that_goes_away(parts, monkeypatch, 
         with pytest.raises(
             ConnectionError, match="the scheduler must be there until the end, and was lost; start again"
         ):
-            farm.fill(NETWORK, parts, cluster.scheduler_address)
+            farm.fill_stream(NETWORK, stream, scheduler=cluster.scheduler_address, kept=kept)
+    read, take = [], scan.Filler.take
+    monkeypatch.setattr(scan.Filler, "take", lambda *given: read.append(given[-1]) or take(*given))
+    assert_same(scan.fill_stream(NETWORK, stream, kept=kept), scan.fill_stream(NETWORK, stream))
+    assert len(read) - (15 + 1 + 19) <= 15 + 1 + 19 - 5
 
 
 def test_the_command_line_with_local_processes(parts, tmp_path, monkeypatch, capsys, require):
@@ -231,10 +237,61 @@ def test_the_command_line_with_local_processes(parts, tmp_path, monkeypatch, cap
     assert not Path("none.json").exists()
 
 
-def test_ctrl_c_leaves_nothing(tmp_path, require):
-    """For all processes of the terminal, while they count without a compiler, which takes a while."""
+def interrupted_at(monkeypatch, wanted):
+    """Ctrl-C when so many tasks are done."""
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    return at(monkeypatch, wanted, interrupt)
+
+
+@pytest.mark.parametrize("wanted", [1, 12, 35])
+def test_one_process_goes_on_where_many_were_interrupted(address, parts, tmp_path, monkeypatch, wanted):
+    kept, stream = tmp_path / "t.json.counted.npz", EventStream(parts, columns=(), meta=())
+    expected = scan.fill_stream(NETWORK, stream, "taken")
+    done = interrupted_at(monkeypatch, wanted)
+    with pytest.raises(KeyboardInterrupt):
+        farm.fill_stream(NETWORK, stream, "taken", scheduler=address, kept=kept)
+    assert len(done) == wanted
+    read, take = [], scan.Filler.take
+    monkeypatch.setattr(scan.Filler, "take", lambda *given: read.append(given[-1]) or take(*given))
+    assert_same(scan.fill_stream(NETWORK, stream, "taken", kept=kept), expected)
+    assert len(read) == len(set(read)) == 15 + 1 + 19 - wanted
+    assert sum(map(len, read)) == sum(LENGTHS) - sum(done)
+
+
+def test_many_go_on_where_one_was_interrupted(address, parts, tmp_path, monkeypatch):
+    kept, stream = tmp_path / "t.json.counted.npz", EventStream(parts, columns=(), meta=())
+    expected = scan.fill_stream(NETWORK, stream, [20, 40, 80])
+    with monkeypatch.context() as patch:
+        counted, take = [], scan.Filler.take
+
+        def crash(filler, histogram, file, piece):
+            if len(counted) == 12:
+                raise RuntimeError("crash")
+            counted.append(piece)
+            return take(filler, histogram, file, piece)
+
+        patch.setattr(checkpoint, "EVERY_SECONDS", 0.0)
+        patch.setattr(scan.Filler, "take", crash)
+        with pytest.raises(RuntimeError, match="crash"):
+            scan.fill_stream(NETWORK, stream, [20, 40, 80], threads=1, kept=kept)
+    for wanted in (3, 5):
+        done = interrupted_at(monkeypatch, wanted)
+        with pytest.raises(KeyboardInterrupt):
+            farm.fill_stream(NETWORK, stream, [20, 40, 80], scheduler=address, kept=kept)
+        assert len(done) == wanted
+    done = at(monkeypatch, -1, None)
+    assert_same(farm.fill_stream(NETWORK, stream, [20, 40, 80], scheduler=address, kept=kept), expected)
+    assert len(done) == 15 + 1 + 19 - 12 - 3 - 5
+    assert_same(farm.fill_stream(NETWORK, stream, [20, 40, 80], scheduler="tcp://nobody:1", kept=kept), expected)
+
+
+def test_ctrl_c_leaves_nothing_but_what_is_counted(tmp_path, monkeypatch, capsys, require):
+    """For all processes of the terminal, while they count without a compiler, which takes a while; one goes on."""
     require("dask")
-    n, copies = 30_000, 100
+    n, copies = 30_000, 60
     events = concatenate([random_trigger_events(SCHEMA, n, 1)])
     events.meta["weight"][:] = 1 / (n * copies)
     first = write_events(tmp_path / "part-0.h5", events)
@@ -260,7 +317,8 @@ def test_ctrl_c_leaves_nothing(tmp_path, require):
     _, said = process.communicate(timeout=60)
     assert (process.returncode, said) == (130, "l1ad: interrupted; run the same command again to go on\n")
     assert not list((tmp_path / "scratch").iterdir())
-    assert not (tmp_path / "thresholds.json").exists()
+    given = {"network.json", "scratch", *(f"part-{i}.h5" for i in range(copies))}
+    assert {path.name for path in tmp_path.iterdir()} - given == {"thresholds.json.counted.npz"}
     deadline = time.monotonic() + 30
     while True:
         try:
@@ -269,6 +327,13 @@ def test_ctrl_c_leaves_nothing(tmp_path, require):
             break
         assert time.monotonic() < deadline, "processes are left"
         time.sleep(0.1)
+    monkeypatch.chdir(tmp_path)
+    command = ["rate", "network.json", "--events", "part-*.h5", "--khz", "2000", "--out"]
+    assert main([*command, "thresholds.json"]) == 0
+    assert f" of {n * copies} events are counted already" in capsys.readouterr().out
+    assert main([*command, "whole.json"]) == 0
+    assert Path("thresholds.json").read_bytes() == Path("whole.json").read_bytes()
+    assert {path.name for path in tmp_path.iterdir()} - given == {"thresholds.json", "whole.json"}
 
 
 @pytest.fixture

@@ -404,6 +404,37 @@ def test_how_a_run_may_end(error, status, text, monkeypatch, capsys):
     assert capsys.readouterr().err == text
 
 
+@pytest.mark.parametrize(
+    ("arguments", "goes_on"),
+    [
+        ("synth s.toml", True),
+        ("report s.toml", True),
+        ("rate n.json --events e.h5 --out t.json", True),
+        ("fuzz --out f", True),
+        ("events generate p.toml --out e --work w", True),
+        ("events convert a.h5 --format lhco --out e.h5", False),
+        ("events show e.h5", False),
+        ("emulate n.json --events e.h5 --out s.h5", False),
+        ("build n.json --out p", False),
+        ("synth n.json --out r", False),
+        ("compare n.json --against p", False),
+        ("import p --out n.json", False),
+        ("menu t.csv --prescales A --out m.toml", False),
+        ("lint s.toml", False),
+    ],
+)
+def test_an_interrupt_says_whether_the_work_goes_on(arguments, goes_on, monkeypatch, capsys):
+    def end(*_):
+        raise KeyboardInterrupt
+
+    for name in ("_study", "_file_lines", "_network_lines"):
+        monkeypatch.setattr(cli, name, end)
+    monkeypatch.setattr(cli, "_EVENTS", dict.fromkeys(cli._EVENTS, end))
+    assert main(arguments.split()) == 130
+    then = "run the same command again to go on" if goes_on else "the same command starts again from the beginning"
+    assert capsys.readouterr().err == f"l1ad: interrupted; {then}\n"
+
+
 def test_a_mistake_of_ours_is_not_hidden(monkeypatch):
     def wrong(*_):
         raise KeyError("bug")
@@ -574,7 +605,7 @@ def test_an_interrupted_verb_leaves_nothing(verb, here, monkeypatch, capsys):
     monkeypatch.setattr("l1ad.prove.certificate.prove", interrupted)
     monkeypatch.setattr("l1ad.prove.minimise.minimise", interrupted)
     assert main([verb, "network.json", "--out", "out.json"]) == 130
-    assert capsys.readouterr().err == "l1ad: interrupted; run the same command again to go on\n"
+    assert capsys.readouterr().err == "l1ad: interrupted; the same command starts again from the beginning\n"
     assert sorted(path.name for path in here.iterdir()) == ["network.json", "out.json"]
     assert (here / "out.json").read_text() == "before"
 

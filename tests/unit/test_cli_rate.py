@@ -1,7 +1,13 @@
 """``l1ad rate NETWORK.json``: thresholds of event files, without scores."""
 
+import os
 import re
+import signal
+import subprocess
+import sys
+import time
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -128,3 +134,43 @@ def test_what_is_wrong_is_said_and_nothing_written(here, fails):
         "part-1.h5: none of the selections ['axol1tl'] has the columns that the network reads"
     )
     assert sorted(path.name for path in here.iterdir()) == ["network.json", "part-1.h5", "part-2.h5"]
+
+
+@pytest.mark.parametrize("by", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_count_goes_on(here, capsys, by):
+    """A process without a compiler, which takes a while, and the same command again: not a byte differs."""
+    n, copies, repository = 10_000, 60, Path(__file__).parents[2]
+    events = random_trigger_events(SCHEMA, n, 1)
+    events.meta["weight"][:] = 1 / (n * copies)
+    first = write_events(here / "part-00.h5", events)
+    for i in range(1, copies):
+        (here / f"part-{i:02}.h5").hardlink_to(first)
+    given = {path.name for path in here.iterdir()}
+    command = ["rate", "network.json", "--events", "part-*.h5", "--khz", "2000"]
+    assert main([*command, "--out", "whole.json"]) == 0
+    assert {path.name for path in here.iterdir()} == given | {"whole.json"}
+    lines = [line for line in capsys.readouterr().out.splitlines() if re.match("2000 |rates: ", line)]
+    process = subprocess.Popen(
+        [sys.executable, "-m", "l1ad.cli", *command, "--out", "t.json"],
+        env=os.environ | {"PYTHONPATH": str(repository), "CXX": str(here / "no-compiler")},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout.readline().startswith("  score: ")
+    for _ in range(2 if by == signal.SIGINT else 1):  # as `timeout` and impatient people do
+        process.send_signal(by)
+        time.sleep(0.001)
+    out, error = process.communicate(timeout=60)
+    assert (process.returncode, error) == (130, "l1ad: interrupted; run the same command again to go on\n")
+    (counted,) = re.findall(r"^  t\.json\.counted\.npz: (\d+) of 600000 events are counted, and kept$", out, re.M)
+    assert n * copies / 5 <= int(counted) < n * copies
+    assert {path.name for path in here.iterdir()} == given | {"whole.json", "t.json.counted.npz"}
+    assert main([*command, "--out", "t.json"]) == 0
+    said = capsys.readouterr().out
+    assert f"  t.json.counted.npz: {counted} of 600000 events are counted already\n" in said
+    assert f"{n * copies - int(counted)}/{n * copies - int(counted)} " in said
+    assert re.search(r"600000 events by the emulator ", said), "a speed would not be that of all events"
+    assert [line for line in said.splitlines() if re.match("2000 |rates: ", line)] == lines
+    assert (here / "t.json").read_bytes() == (here / "whole.json").read_bytes()
+    assert {path.name for path in here.iterdir()} == given | {"whole.json", "t.json"}

@@ -2,13 +2,10 @@
 
 import re
 import sys
-from copy import deepcopy
 
-import numpy as np
 import pytest
 from studies import STUDY, random_trigger_events, small_network, write_events, write_study
 
-from l1ad.emulate import Histogram
 from l1ad.errors import ToolNotFoundError
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.study.config import load_study
@@ -33,36 +30,6 @@ prologue = ["source /shared/venv/bin/activate"]
 def events(tmp_path):
     """The path of an event file."""
     return write_events(tmp_path / "events.h5", random_trigger_events(SCHEMA, 20, 1))
-
-
-@pytest.mark.parametrize("weighted", [True, False])
-def test_bins_that_hold_events_add_up_to_all(rng, weighted):
-    """Against `Histogram.add`; squares of weights overflow the lower 64 bits."""
-    parts = []
-    for n in (300, 1, 0, 40):
-        part = Histogram("d", -50, 4000, 3, 1.0 if weighted else None)
-        weight = rng.integers(0, 2**40, n).astype(float) if weighted else None
-        parts.append(part.fill(rng.integers(-50, 4000, n), rng.integers(0, 3, n), weight))
-    expected, found = parts[0].empty(), parts[0].empty()
-    for part in parts:
-        before = deepcopy(part)
-        bins = np.flatnonzero(part.counts)
-        farm._add(found, farm._Counted(bins, farm._of_bins(part, bins), 1.0))
-        expected.add(part)
-        assert len(bins) <= part.events
-        assert part.total == before.total
-        np.testing.assert_array_equal(part.counts, before.counts)
-    assert found.total == expected.total
-    assert found.events == 341
-    assert not weighted or expected.squares[..., 1].any()
-    for name in ("counts", "sums", "squares"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
-
-
-def test_a_histogram_of_another_network_is_refused():
-    one, other = Histogram("d", 0, 9), Histogram("e", 0, 9).fill([3])
-    with pytest.raises(ValueError, match="histograms must have the same digest, not d and e"):
-        farm._add(one, farm._Counted(np.array([3]), farm._of_bins(other, np.array([3])), 1.0))
 
 
 def test_a_worker_has_the_same_network_and_version(events, monkeypatch):
