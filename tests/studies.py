@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from l1ad.events.schema import InputColumn, Schema, load_schema
-from l1ad.events.store import Events, EventWriter, make_meta
+from l1ad.events.store import Events, EventWriter, concatenate, make_meta
 from l1ad.fixed import FixedPoint
 from l1ad.network import Network
 from l1ad.operations import Dot, Input, rescale
@@ -65,7 +65,7 @@ n_bootstrap = 20
 """
 """10 kHz of it is refused, 2000 kHz is not."""
 RUN = 380_306
-"""That of the rate sample, two blocks and five bunch crossings of it."""
+"""That of the rate sample, of which the second luminosity block has softer events."""
 
 
 def random_trigger_events(schema: Schema, n_events: int, seed: int, hardness: float = 1.0) -> Events:
@@ -102,12 +102,20 @@ def write_study(folder: Path, text: str = STUDY, n_events: int = 1500) -> Path:
     ):
         events = random_trigger_events(schema, n, seed, hardness)
         if name == "rate":
-            number = np.arange(n)
-            events.meta.update(run=np.full(n, RUN, np.int64), ls=1 + number // (n // 2), bx=number % 5)
+            events = _two_blocks(events, random_trigger_events(schema, n // 3, seed, hardness / 2))
         write_events(folder / "events" / f"{name}.h5", events)
     path = folder / "tiny.toml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+def _two_blocks(first: Events, second: Events) -> Events:
+    """One sample of two luminosity blocks and five bunch crossings; as many events as the first."""
+    n = len(first)
+    both = concatenate([first[: n - len(second)], second])
+    block = 1 + (np.arange(n) >= n - len(second))
+    both.meta.update(weight=np.full(n, 1 / n), run=np.full(n, RUN), ls=block, bx=np.arange(n) % 5)
+    return both
 
 
 def command_line(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
