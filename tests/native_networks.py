@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import cycle, product
+from math import prod
 
 import numpy as np
 import pytest
@@ -237,9 +238,7 @@ class _Arbitrary:
     def convolution(self) -> bool:
         rng, x = self.rng, self.pick()
         size = self.flows[x].size
-        shapes = (
-            [s for s in product(range(1, size + 1), repeat=3) if np.prod(s) == size] if size < 40 else [(1, size, 1)]
-        )
+        shapes = [s for s in product(range(1, size + 1), repeat=3) if prod(s) == size] if size < 40 else [(1, size, 1)]
         shape = shapes[rng.integers(len(shapes))]
         padding = tuple(int(p) for p in rng.integers(0, 2, 4))
         kernel = [

@@ -40,6 +40,8 @@ _HARNESS = Path(__file__).with_name("harness.cpp")
 _FLAGS = ("-std=c++17", "-w")
 _SPLIT = ("--output-split-cfuncs", "1000")
 """Of 20,000 adders, one function each took the compiler 74 s and 430 MB; so it takes 25 s and 290 MB."""
+_UNIT = 1 << 18
+"""Bytes of C++ to compile at once: for a small file most of the time goes to headers, for a large one to memory."""
 
 
 @dataclass(frozen=True)
@@ -342,9 +344,10 @@ class _Tools:
 def _program(design: Design, verilator: Verilator, deadline: float) -> Path:
     """The harness around the design, compiled once on each machine."""
     compiler, harness, bench = shlex.split(find_compiler()), _HARNESS.read_text("utf-8"), _bench(design)
+    machine = platform.machine()
     include = verilator.root / "include"
     command = [*compiler, *_FLAGS, "-Iobj", f"-I{include}", f"-I{include / 'vltstd'}", "-c"]
-    key = digest([design.digest(), bench, harness, verilator.version, _SPLIT, command, platform.machine()])
+    key = digest([design.digest(), bench, harness, verilator.version, _SPLIT, command, machine])
     path = cache_folder() / "verilator" / f"{design.top}-{key[:16]}"
     if path.exists():
         return path
@@ -358,17 +361,25 @@ def _program(design: Design, verilator: Verilator, deadline: float) -> Path:
         translate += ["--top-module", "l1ad_bench", "l1ad_bench.sv", *design.files]
         tools.run(f"translation by Verilator {verilator.version}", translate)
 
-        def build(source: Path, level: str) -> None:
-            to = [*command, level, str(source), "-o", f"{source.name}.o"]
+        def build(source: Path, level: str, to: Path) -> None:
+            if to.exists():
+                return
             log = path.with_name(f"{path.name}-{source.stem}.log")
-            replace(tools, log=log).run(f"compilation of {source.name} by {compiler[0]}", to)
+            with replacing(to) as aside:
+                compile_it = [*command, level, str(source), "-o", str(aside.absolute())]
+                replace(tools, log=log).run(f"compilation of {source.name} by {compiler[0]}", compile_it)
 
-        sources = [folder / "harness.cpp", include / "verilated.cpp", include / "verilated_threads.cpp"]
-        sources += folder.glob("obj/*.cpp")
-        with ThreadPoolExecutor(os.cpu_count()) as pool, progress.task(f"{design.top}: compile", len(sources)) as bar:
-            # what Verilator calls slow runs once, and its library is headers
-            levels = ["-O1" if path.parent.name == "obj" and "__Slow" not in path.name else "-O0" for path in sources]
-            running = [pool.submit(build, *each) for each in zip(sources, levels, strict=True)]
+        # the library is headers and the same for all designs; what Verilator calls slow runs once
+        library, of_library = ("verilated", "verilated_threads"), digest([verilator.version, command, machine])[:16]
+        jobs = [(include / f"{name}.cpp", "-O0", path.with_name(f"{name}-{of_library}.o")) for name in library]
+        made = sorted(folder.glob("obj/*.cpp"))
+        slow = [source for source in made if "__Slow" in source.name]
+        for name, level, sources in (("slow", "-O0", slow), ("fast", "-O1", [s for s in made if s not in slow])):
+            first = [folder / "harness.cpp"] if name == "slow" else []
+            for unit in _joined([*first, *sources], folder / name):
+                jobs.append((unit, level, unit.with_suffix(".o")))
+        with ThreadPoolExecutor(os.cpu_count()) as pool, progress.task(f"{design.top}: compile", len(jobs)) as bar:
+            running = [pool.submit(build, *job) for job in jobs]
             try:
                 for done in as_completed(running):
                     done.result()
@@ -376,8 +387,24 @@ def _program(design: Design, verilator: Verilator, deadline: float) -> Path:
             finally:
                 for one in running:
                     one.cancel()
-        objects = sorted(path.name for path in folder.glob("*.o"))
+        objects = [str(to.absolute()) for _, _, to in jobs]
         tools.run(f"linking by {compiler[0]}", [*compiler, "-pthread", *objects, "-o", "program"])
         with replacing(path) as aside:
             shutil.copy(folder / "program", aside)
     return path
+
+
+def _joined(sources: list[Path], to: Path) -> list[Path]:
+    """Sources that include as many of the given ones as `_UNIT` allows."""
+    units: list[list[Path]] = []
+    size = _UNIT
+    for source in sources:
+        if size + source.stat().st_size > _UNIT:
+            units.append([])
+            size = 0
+        units[-1].append(source)
+        size += source.stat().st_size
+    paths = [to.with_name(f"{to.name}_{number}.cpp") for number in range(len(units))]
+    for path, unit in zip(paths, units, strict=True):
+        write_text(path, "".join(f'#include "{source}"\n' for source in unit))
+    return paths

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
+import signal
+import threading
 import tomllib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -86,6 +88,17 @@ def farm_of(path: str | Path) -> Farm:
 
 
 @contextmanager
+def _interrupts_left_alone() -> Iterator[None]:
+    """dask-jobqueue, when it is first imported, makes of every Ctrl-C an exit without a word."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)
+
+
+@contextmanager
 def cluster_of(farm: Farm) -> Iterator[Any]:
     """The batch farm, a ``dask_jobqueue.JobQueueCluster`` without jobs yet; its ``job_script()`` is what is submitted.
 
@@ -99,7 +112,7 @@ def cluster_of(farm: Farm) -> Iterator[Any]:
     ValueError
         If dask-jobqueue refuses what it is given.
     """
-    with _needed():
+    with _needed(), _interrupts_left_alone():
         import dask_jobqueue as queues
         from dask import config
         from distributed import Security

@@ -1,6 +1,6 @@
 """The native emulator, compiled with sanitizers, on networks and arrays that are likely to go wrong.
 
-    PYTHONPATH=tests LD_PRELOAD=libasan.so ASAN_OPTIONS=detect_leaks=0 python native_sanitized.py SET [overrun]
+    PYTHONPATH=tests LD_PRELOAD=libasan.so ASAN_OPTIONS=detect_leaks=0 python native_sanitized.py SET[,SET] [overrun]
 
 `overrun` reads one block more than there is, to see that the sanitizer is at work.
 """
@@ -78,11 +78,9 @@ def arrays(x):
         yield [exactly(column.astype(dtype)) for column in x.T]
 
 
-def run(network, isa):
+def run(network, isa, x, expected):
     """How many events were compared; each as it lies in memory, and in histograms."""
     native = Native(network, isa)
-    x = events(network, 70)[-193:]
-    expected = reference.emulate(network, x)
     n_events = 0
     for count in (len(x), 64, 1):
         for given in arrays(x[-count:]):
@@ -134,20 +132,25 @@ def overrun(isa):
 
 def main():
     """What the first line of this file says."""
-    isa = sys.argv[1]
+    sets = sys.argv[1].split(",")
     compiler.FLAGS = (*FLAGS, *(flag for flag in compiler.FLAGS if not flag.startswith("-O")))
     if sys.argv[2:] == ["overrun"]:
-        overrun(isa)
+        overrun(*sets)
         raise SystemExit("an overrun was not seen")
-    n_networks = n_events = n_refused = 0
+    n_events, n_refused = dict.fromkeys(sets, 0), dict.fromkeys(sets, 0)
+    n_networks = 0
     for network in networks():
-        try:
-            n_events += run(network, isa)
-        except UnsupportedError:
-            n_refused += 1
         n_networks += 1
-    refused(isa)
-    print(f"{n_networks} networks, {n_refused} refused, {n_events} events")
+        x = events(network, 70)[-193:]
+        expected = reference.emulate(network, x)
+        for isa in sets:
+            try:
+                n_events[isa] += run(network, isa, x, expected)
+            except UnsupportedError:
+                n_refused[isa] += 1
+    for isa in sets:
+        refused(isa)
+        print(f"{isa}: {n_networks} networks, {n_refused[isa]} refused, {n_events[isa]} events")
 
 
 if __name__ == "__main__":

@@ -201,8 +201,9 @@ def test_a_scheduler_without_workers_and_one_that_goes_away(parts, tmp_path, mon
     with LocalCluster(n_workers=0, **OPTIONS) as cluster:
         with pytest.raises(OSError, match=r"must have a worker, not none in 1 s; `dask worker tcp://.*` starts one"):
             farm.fill(NETWORK, parts, cluster.scheduler_address)
-        monkeypatch.setattr(schedulers, "WAIT_SECONDS", 20.0)
         cluster.scale(1)
+        cluster.wait_for_workers(1)
+        monkeypatch.setattr(schedulers, "WAIT_SECONDS", 3.0)  # for as long, a lost scheduler is awaited too
         at(monkeypatch, 5, cluster.close)
         with pytest.raises(
             ConnectionError, match="the scheduler must be there until the end, and was lost; start again"

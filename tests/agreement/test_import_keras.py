@@ -74,16 +74,19 @@ for case in json.load(sys.stdin):
 """
 
 
-@pytest.fixture(scope="module")
-def projects(tmp_path_factory):
+@pytest.fixture(scope="session")
+def projects(once):
     """Projects of plain hls4ml by settings, made in one process of their own: it imports Keras 3."""
     cases = [*CASES, *REFUSED]
-    folders = [tmp_path_factory.mktemp("keras") / "project" for _ in cases]
-    given = json.dumps([[*case, str(folder)] for case, folder in zip(cases, folders, strict=True)])
-    command = [sys.executable, "-P", "-W", "ignore", "-c", GENERATE]
-    done = subprocess.run(command, input=given, capture_output=True, text=True)
-    assert not done.returncode, done.stderr[-2000:]
-    return dict(zip(cases, folders, strict=True))
+
+    def generate(folder):
+        given = json.dumps([[*case, str(folder / f"{n}" / "project")] for n, case in enumerate(cases)])
+        command = [sys.executable, "-P", "-W", "ignore", "-c", GENERATE]
+        done = subprocess.run(command, input=given, capture_output=True, text=True)
+        assert not done.returncode, done.stderr[-2000:]
+
+    folder = once("keras", generate)
+    return {case: folder / f"{n}" / "project" for n, case in enumerate(cases)}
 
 
 DEFAULT = "ap_fixed<16,6>"

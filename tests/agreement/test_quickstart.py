@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import inspect
 import io
 import json
 import os
@@ -27,7 +28,7 @@ from l1ad.emulate.native import available
 from l1ad.events.store import EventFile, inputs
 from l1ad.hardware.resources import ESTIMATE, HLS, LOGIC, TIMED
 from l1ad.network import Network
-from l1ad.study import pipeline, plots, report, samples
+from l1ad.study import pipeline, plots, preference_plots, rate_plots, report, samples
 from l1ad.study.artefacts import (
     Agreements,
     PerformanceTable,
@@ -72,17 +73,21 @@ def done_and_skipped(output):
     return set(done), set(skipped)
 
 
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory, require):
+@pytest.fixture(scope="session")
+def finished(once, require):
     """Folder of the finished study, and what the run said."""
     for tool in ("compiler", "verilator", "yosys"):
         require(tool)
-    folder = tmp_path_factory.mktemp("study")
-    write_study(folder)
-    with contextlib.chdir(folder):
-        status, output = run_main("run", "tiny.toml")
-    assert status == 0
-    return folder, output
+
+    def study(folder):
+        write_study(folder / "study")
+        with contextlib.chdir(folder / "study"):
+            status, output = run_main("run", "tiny.toml")
+        assert status == 0
+        (folder / "output").write_text(output, encoding="utf-8")
+
+    folder = once("quickstart", study)
+    return folder / "study", (folder / "output").read_text(encoding="utf-8")
 
 
 @pytest.fixture
@@ -110,6 +115,16 @@ def add_to_first_weight(path, amount):
     text, changed = re.subn(r"(\] = \{)([^,]+)", lambda m: f"{m[1]}{float(m[2]) + amount}", path.read_text())
     assert changed == 1
     path.write_text(text)
+
+
+@pytest.fixture
+def without_pictures(monkeypatch):
+    """For a report whose words matter; most of its time goes to pictures."""
+    for module in (plots, rate_plots, preference_plots):
+        own = [one for one in vars(module).values() if inspect.isfunction(one) and one.__module__ == module.__name__]
+        for function in own:
+            if inspect.signature(function).return_annotation == "str":
+                monkeypatch.setattr(module, function.__name__, lambda *_: "data:image/png;base64,")
 
 
 def test_every_step_ran_once_and_left_its_files(finished):
@@ -386,6 +401,7 @@ def test_a_second_run_does_nothing(finished):
     assert output.splitlines()[-9:] == finished[1].splitlines()[-9:]
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_other_rates_leave_models_and_firmware_alone(copy):
     edit(copy / "tiny.toml", "targets_khz = [10, 2000]", "targets_khz = [1000, 2000]")
     status, output = run_main("run", "tiny.toml")
@@ -541,11 +557,7 @@ def fake_vitis(folder, monkeypatch, *changes):
     monkeypatch.setenv("PATH", f"{folder / 'bin'}{os.pathsep}{os.environ['PATH']}")
 
 
-def without_pictures(monkeypatch):
-    for name in ("losses", "score_histogram", "roc", "fixed_against_float", "efficiency_bars"):
-        monkeypatch.setattr(plots, name, lambda *_: "data:image/png;base64,")
-
-
+@pytest.mark.usefixtures("without_pictures")
 def test_synthesis_stands_beside_the_estimate(copy, monkeypatch, tmp_path):
     fake_vitis(tmp_path, monkeypatch, (">13<", ">undef<"), ("<LUT>17171</LUT>", ""))
     run = Run(load_study("tiny.toml"))
@@ -557,13 +569,13 @@ def test_synthesis_stands_beside_the_estimate(copy, monkeypatch, tmp_path):
     lines = summary(run)
     assert len(lines) <= 16
     assert "small_ae: 4242 FF, 57 DSP on xcvu13p-flga2577-2-e (HLS C synthesis)" in lines
-    without_pictures(monkeypatch)
     report.write_report(run, copy / "page.html")
     text = (copy / "page.html").read_text(encoding="utf-8")
     assert "None" not in " ".join(Page(text).texts)
     assert text.count('<td class="n">not known</td>') >= 2 * 3
 
 
+@pytest.mark.usefixtures("without_pictures")
 def test_reports_of_a_vendor_are_shown(copy, tmp_path):
     run = Run(load_study("tiny.toml"))
     (tmp_path / "reports").mkdir()

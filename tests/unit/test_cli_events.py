@@ -109,16 +109,3 @@ def test_what_generates_may_be_missing(here, fails, monkeypatch):
     monkeypatch.setitem(sys.modules, "numba", None)
     message = fails("generate", "plan.toml", "--out", "out", "--work", "work")
     assert message == "numba must be installed to generate events; pip install 'l1ad[generate]'"
-
-
-def test_generate(here, capsys, require):
-    require("pythia8mc")
-    (here / "plan.toml").write_text(PLAN)
-    arguments = ["events", "generate", "plan.toml", "--out", "out", "--work", "work", "--scale", "0.5"]
-    assert main(arguments) == 0
-    out = capsys.readouterr().out
-    assert re.search(r"collisions: 110/110 \w+ \(\d+ s, \d+/s\)", out)
-    assert re.search(r"mu\.h5: 0\.\d+ MB", out)
-    with EventFile(here / "out" / "mu.h5") as file:
-        assert len(file) == 10
-        assert file.attrs["simulated"] is True

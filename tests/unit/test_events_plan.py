@@ -1,8 +1,11 @@
 import dataclasses
+import re
+import shutil
 
 import numpy as np
 import pytest
 
+from l1ad.cli import main
 from l1ad.events.generation.adc2021 import Adc2021Plan
 from l1ad.events.generation.commands import load_plan
 from l1ad.events.generation.plan import Plan, Signal, Stitched, ZeroBias, make
@@ -40,6 +43,24 @@ process = "h_to_4mu"
 events = 40
 pool = "rate"
 pileup = { mean = 30.0, sd = 5.0, low = 15.0, high = 45.0 }
+"""
+
+SMALL = """\
+detector = "level1"
+seed = 7
+chunk = 10
+menu = ""
+qcd_edges_gev = [20.0]
+photon_edges_gev = [20.0]
+
+[pools]
+all = { soft = 50, qcd_20 = 10 }
+
+[files.mu]
+process = "h_to_4mu"
+events = 20
+pool = "all"
+pileup = { low = 20.0, high = 30.0 }
 """
 
 
@@ -162,6 +183,23 @@ def test_another_schema_takes_other_columns(made, tmp_path):
     assert events.columns["region.pt"].shape == (40, 252)
     assert events.columns["region.pt"].sum(axis=1).min() > 20
     assert attrs["seeds"] == []
+
+
+def test_the_command_line_finds_the_cross_sections_of_an_earlier_run(made, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "work").mkdir()
+    for path in (made[1] / "work").glob("cross-section-*.json"):
+        shutil.copy(path, tmp_path / "work")
+    (tmp_path / "plan.toml").write_text(SMALL)
+    arguments = ["events", "generate", "plan.toml", "--out", "out", "--work", "work", "--scale", "0.5"]
+    assert main(arguments) == 0
+    out = capsys.readouterr().out
+    assert "cross sections" not in out
+    assert re.search(r"collisions: 120/120 \w+ \(\d+ s, \d+/s\)", out)
+    assert re.search(r"mu\.h5: 0\.\d+ MB", out)
+    with EventFile(tmp_path / "out" / "mu.h5") as file:
+        assert len(file) == 10
+        assert file.attrs["simulated"] is True
 
 
 def test_plans_of_the_repository_are_valid():

