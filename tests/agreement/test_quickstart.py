@@ -2,6 +2,7 @@
 
 import contextlib
 import csv
+import html
 import inspect
 import io
 import json
@@ -304,7 +305,7 @@ def test_rates_by_block_and_bunch_are_of_the_events_in_them(run, model):
     assert 1 < len(bunches.x) < 5  # so few events that neighbours are joined
     assert sum(rate.n_raw for rate in bunches.rates) == fires.sum()
     assert 2 in {alarm.x for alarm in blocks.alarms}  # that of softer events
-    page = (run.study.runs / "report.html").read_text(encoding="utf-8")
+    page = html.unescape((run.study.runs / "report.html").read_text(encoding="utf-8"))
     for parts in point.parts:
         for alarm in parts.alarms:
             assert f"Alarm: {point.seed} by {parts.by}, {alarm}." in page
