@@ -5,9 +5,10 @@
 A store of STORE events, read so often that it makes EVENTS: one file of PART events (the sample, tiled as storage.py
 does) under as many names, which stays in the page cache.  So it is throughput that is found, and no physics.
 
-Weighted scores are counted by `l1ad.trigger.scan.fill` with one thread, by `l1ad.trigger.farm.fill` with N processes
-(as many as cores, by default), and by these again, one of which is killed midway.  The three must be equal to the last
-bit.  Seconds are from the call to the threshold, with the start of the processes, which that of one file shows.
+Weighted scores are counted by `fill` of `l1ad.trigger.counting.scan` with one thread, by that of
+`l1ad.trigger.counting.farm` with N processes (as many as cores, by default), and by these again, one of which is killed
+midway.  The three must be equal to the last bit.  Seconds are from the call to the threshold, with the start of the
+processes, which that of one file shows.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from l1ad.emulate import Histogram, emulator
 from l1ad.emulate.checked import cores
 from l1ad.network import Network
 from l1ad.progress import console
-from l1ad.trigger import farm, scan
+from l1ad.trigger.counting import farm, scan
 from l1ad.trigger.histograms import threshold_for
 from l1ad.trigger.rates import crossing_rate_hz
 

@@ -26,9 +26,9 @@ from l1ad.emulate import emulator
 from l1ad.emulate.checked import cores
 from l1ad.events.store import EventFile, EventWriter
 from l1ad.network import Network
+from l1ad.trigger.counting.scan import fill
 from l1ad.trigger.histograms import threshold_for
 from l1ad.trigger.rates import crossing_rate_hz
-from l1ad.trigger.scan import fill
 
 NETWORK = Path("runs/quickstart/vae/network.json")
 TARGET_HZ = 100e3

@@ -113,7 +113,7 @@ def rate(
     """
     from l1ad.emulate import emulator
     from l1ad.events.stream import EventStream
-    from l1ad.trigger import farm, scan
+    from l1ad.trigger.counting import farm, scan
     from l1ad.trigger.rates import Collider, stage
     from l1ad.trigger.thresholds import save_thresholds
 

@@ -16,7 +16,7 @@ from l1ad.study.artefacts import Run
 from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.samples import RateSample, menu_path, rate_sample
 from l1ad.trigger.rates import MIN_EFFECTIVE, Collider, Rate, Refused
-from l1ad.trigger.stability import Alarm, RatesBy, alarms, finest_by_pileup, rates_by_number, train_places
+from l1ad.trigger.stability.parts import Alarm, RatesBy, alarms, finest_by_pileup, rates_by_number, train_places
 
 SHIFT = 5.0
 """By which a pileup profile is shifted, either way, as a systematic."""

@@ -10,8 +10,8 @@ from pathlib import Path
 from l1ad.documents import decode
 from l1ad.hardware.target import Target
 from l1ad.models.config import ModelConfig
+from l1ad.trigger.counting.schedulers import Farm
 from l1ad.trigger.rates import REVOLUTION_HZ, Collider
-from l1ad.trigger.schedulers import Farm
 
 BASELINES = ("Σ pT", "multiplicity")
 """Scores that models are compared with."""

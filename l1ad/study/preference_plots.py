@@ -14,9 +14,9 @@ from matplotlib.patches import Circle
 from matplotlib.patheffects import withStroke
 
 from l1ad.study.plots import picture
-from l1ad.trigger.confusion import Confusion, Plane
 from l1ad.trigger.efficiency import Efficiency
-from l1ad.trigger.preferences import Anomaly, Overlap, Spectrum, TriggerObject
+from l1ad.trigger.preferences.accepted import Anomaly, Overlap, Spectrum, TriggerObject
+from l1ad.trigger.preferences.confusion import Confusion, Plane
 from l1ad.trigger.rates import Rate, Refused
 
 _ACROSS = 4

@@ -12,11 +12,11 @@ import numpy as np
 from l1ad.events.quantities import Quantity
 from l1ad.study.background import Parts
 from l1ad.study.plots import picture
-from l1ad.trigger.closure import ClosurePoint
 from l1ad.trigger.curves import EfficiencyCurve, Imprecise, RateCurve, ScanPoint, TurnOn
-from l1ad.trigger.fits import Fit, project
+from l1ad.trigger.preferences.closure import ClosurePoint
 from l1ad.trigger.rates import MIN_EFFECTIVE, Rate, Refused, Threshold
 from l1ad.trigger.samples import FloatArray
+from l1ad.trigger.stability.fits import Fit, project
 
 
 def rate_against_threshold(curves: Mapping[str, RateCurve], lsb: float, points: Sequence[ScanPoint]) -> str:
@@ -177,7 +177,7 @@ def rate_by_number(parts: Parts, expected_hz: float, tolerance: float, stage: st
     parts : Parts
     expected_hz : float
     tolerance : float
-        Relative half width of the band drawn: what `l1ad.trigger.stability.alarms` allows beside statistics.
+        Relative half width of the band drawn: what `l1ad.trigger.stability.parts.alarms` allows beside statistics.
     stage : str
         Of the rates.
     """

@@ -19,13 +19,13 @@ from l1ad.study.artefacts import ModelPaths, Run
 from l1ad.study.background import TOLERANCE, Background
 from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.rate_study import PointStudy, RateStudy
-from l1ad.trigger.confusion import confusion, plane
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import efficiency_curve, rate_curve, turn_on
-from l1ad.trigger.fits import Fit
-from l1ad.trigger.menu_rates import BACKUPS, PURE, PURE_UNPRESCALED
-from l1ad.trigger.preferences import composition, most_anomalous
+from l1ad.trigger.menus.menu_rates import BACKUPS, PURE, PURE_UNPRESCALED
+from l1ad.trigger.preferences.accepted import composition, most_anomalous
+from l1ad.trigger.preferences.confusion import confusion, plane
 from l1ad.trigger.rates import Refused, stage
+from l1ad.trigger.stability.fits import Fit
 
 N_DISPLAYS = 4
 """Events of highest score that are drawn."""

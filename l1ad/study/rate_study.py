@@ -29,19 +29,19 @@ from l1ad.study.background import SHIFT, Background, Parts
 from l1ad.study.config import RATE_SAMPLE
 from l1ad.study.samples import RateSample, menu_digest, network_inputs
 from l1ad.study.stages import run_stage
-from l1ad.trigger.closure import Closure, closure
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import Imprecise, ScanPoint, scan
 from l1ad.trigger.deadtime import LiveTime, batches, draw, live_time
-from l1ad.trigger.drift import KsTest, Psi, Scores, ks_test, psi
-from l1ad.trigger.fits import Fit, Form, NoFit, fit
-from l1ad.trigger.menu_rates import MenuRates, MenuSeed, Overlaps, backups, menu_rates
-from l1ad.trigger.menu_rates import overlaps as seed_overlaps
-from l1ad.trigger.patterns import Patterns
-from l1ad.trigger.pileup import PileupSystematic, pileup_systematic_of_scores
-from l1ad.trigger.preferences import Correlation, Overlap, correlations, overlaps, quantities
+from l1ad.trigger.menus.menu_rates import MenuRates, MenuSeed, Overlaps, backups, menu_rates
+from l1ad.trigger.menus.menu_rates import overlaps as seed_overlaps
+from l1ad.trigger.menus.patterns import Patterns
+from l1ad.trigger.preferences.accepted import Correlation, Overlap, correlations, overlaps, quantities
+from l1ad.trigger.preferences.closure import Closure, closure
 from l1ad.trigger.rates import MORE_EVENTS, Rate, Refused, Threshold, WorkingPoint, accept, working_point
 from l1ad.trigger.samples import UNIT
+from l1ad.trigger.stability.drift import KsTest, Psi, Scores, ks_test, psi
+from l1ad.trigger.stability.fits import Fit, Form, NoFit, fit
+from l1ad.trigger.stability.pileup import PileupSystematic, pileup_systematic_of_scores
 from l1ad.trigger.thresholds import Thresholds, load_thresholds
 
 FORMS: tuple[Form, ...] = ("linear", "quadratic", "exponential")

@@ -20,7 +20,7 @@ from l1ad.progress import task
 from l1ad.study.artefacts import Run
 from l1ad.study.config import BASELINES, RATE_SAMPLE
 from l1ad.trigger import multiplicity, sum_pt
-from l1ad.trigger.scan import selection_of as selection_read
+from l1ad.trigger.counting.scan import selection_of as selection_read
 
 CHUNK = 16_384
 """Events that are read and scored at a time."""

@@ -6,6 +6,7 @@ functions of `histograms` need no more.
 """
 
 from l1ad.trigger.baselines import multiplicity, sum_pt
+from l1ad.trigger.counting.scan import fill, thresholds_of
 from l1ad.trigger.efficiency import Efficiency, efficiency
 from l1ad.trigger.histograms import efficiency_of, rate_above, threshold_for, working_point_of
 from l1ad.trigger.performance import (
@@ -32,7 +33,6 @@ from l1ad.trigger.rates import (
     rate,
     working_point,
 )
-from l1ad.trigger.scan import fill, thresholds_of
 from l1ad.trigger.thresholds import Thresholds, load_thresholds, save_thresholds
 
 __all__ = [

@@ -32,7 +32,7 @@ from l1ad.trigger.rates import (
 from l1ad.trigger.samples import BoolArray, IntArray, check_total, threshold_code
 
 TAKEN = 1
-"""Category of the events that a seed of the menu takes, beside 0: see `l1ad.trigger.scan.fill`."""
+"""Category of the events that a seed of the menu takes, beside 0: see `l1ad.trigger.counting.scan.fill`."""
 
 
 def rate_above(

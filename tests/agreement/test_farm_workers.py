@@ -19,7 +19,7 @@ from l1ad.events.menu import load_menu
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import concatenate
 from l1ad.events.stream import EventStream
-from l1ad.trigger import checkpoint, farm, scan, schedulers
+from l1ad.trigger.counting import checkpoint, farm, scan, schedulers
 
 SCHEMA = load_schema()
 NETWORK = small_network(input_columns(SCHEMA))

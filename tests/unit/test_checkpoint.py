@@ -17,8 +17,8 @@ from l1ad.events.menu import load_menu, seed_of_name
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.stream import EventStream
 from l1ad.operations import Dot
-from l1ad.trigger import checkpoint, scan
-from l1ad.trigger.checkpoint import Count, Part
+from l1ad.trigger.counting import checkpoint, scan
+from l1ad.trigger.counting.checkpoint import Count, Part
 
 SCHEMA = load_schema()
 NETWORK = small_network(input_columns(SCHEMA))

@@ -10,9 +10,9 @@ from studies import STUDY, random_trigger_events, small_network, write_events, w
 from l1ad.errors import ToolNotFoundError
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.study.config import load_study
-from l1ad.trigger import farm, schedulers
+from l1ad.trigger.counting import farm, schedulers
+from l1ad.trigger.counting.schedulers import Farm, cluster_of, connected, farm_of
 from l1ad.trigger.samples import UNIT
-from l1ad.trigger.schedulers import Farm, cluster_of, connected, farm_of
 
 SCHEMA = load_schema()
 NETWORK = small_network(input_columns(SCHEMA))
@@ -64,7 +64,7 @@ def test_a_farm_is_described_in_a_file_of_its_own_or_a_study(tmp_path):
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("[events]", "farm.toml: must have a table [farm]; see l1ad.trigger.schedulers.Farm"),
+        ("[events]", "farm.toml: must have a table [farm]; see l1ad.trigger.counting.schedulers.Farm"),
         ("jobs = ", "farm.toml must be TOML, not this: "),
         (TABLE.replace("jobs", "job"), "farm.toml: farm: unknown key 'job'; did you mean 'jobs'?"),
         (TABLE.replace("20", "0"), "farm.toml: farm: jobs must be at least 1, not 0"),
@@ -92,7 +92,7 @@ def test_ctrl_c_is_what_it_was(require):
     """In a process of its own, for the module of dask-jobqueue that takes it is imported once."""
     require("dask")
     code = (
-        "import signal; from l1ad.trigger.schedulers import Farm, cluster_of\n"
+        "import signal; from l1ad.trigger.counting.schedulers import Farm, cluster_of\n"
         "if __name__ == '__main__':\n"
         "    with cluster_of(Farm('slurm', 1, '1 GB', 1)): pass\n"
         "    print(signal.getsignal(signal.SIGINT) is signal.default_int_handler)"

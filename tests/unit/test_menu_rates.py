@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from l1ad.trigger.histograms import working_point_of
-from l1ad.trigger.menu_rates import BACKUPS, PURE, PURE_UNPRESCALED, MenuSeed, backups, menu_rates, overlaps
-from l1ad.trigger.patterns import Patterns
+from l1ad.trigger.menus.menu_rates import BACKUPS, PURE, PURE_UNPRESCALED, MenuSeed, backups, menu_rates, overlaps
+from l1ad.trigger.menus.patterns import Patterns
 from l1ad.trigger.rates import Rate, Refused, rate
 
 CROSSING_HZ = 2.0**20
@@ -332,7 +332,7 @@ def test_many_patterns_are_worked_on_in_parts(monkeypatch):
     patterns = filled(fired, weight, rng.integers(-1, 500, 3000))
     menu = seeds(*[1, 2, 4.5] * 4)
     whole = menu_rates(patterns, menu, CROSSING_HZ, **SIMULATED)
-    monkeypatch.setattr("l1ad.trigger.menu_rates.ROWS", 100)
+    monkeypatch.setattr("l1ad.trigger.menus.menu_rates.ROWS", 100)
     parts = menu_rates(patterns, menu, CROSSING_HZ, **SIMULATED)
     for one, other in zip(whole.seeds, parts.seeds, strict=True):
         for name in ("total", "pure", "proportional", "cumulative", "without"):

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from l1ad.study import preference_plots as plots
-from l1ad.trigger.confusion import confusion, plane
 from l1ad.trigger.efficiency import binomial
-from l1ad.trigger.preferences import Anomaly, Overlap, Spectrum, TriggerObject
+from l1ad.trigger.preferences.accepted import Anomaly, Overlap, Spectrum, TriggerObject
+from l1ad.trigger.preferences.confusion import confusion, plane
 from l1ad.trigger.rates import Rate, Refused
 
 REFUSED = Refused(3.0, 4, "add events")

@@ -9,11 +9,11 @@ from test_plots import assert_picture
 from l1ad.emulate.histogram import Histogram
 from l1ad.study import rate_plots
 from l1ad.study.background import Parts
-from l1ad.trigger.closure import closure
 from l1ad.trigger.counted import Counted
 from l1ad.trigger.curves import efficiency_curve, rate_curve, scan, turn_on
-from l1ad.trigger.fits import Fit, fit
-from l1ad.trigger.stability import rates_by_category
+from l1ad.trigger.preferences.closure import closure
+from l1ad.trigger.stability.fits import Fit, fit
+from l1ad.trigger.stability.parts import rates_by_category
 
 CROSSING_HZ = 3e7
 SIGNALS = {name: Counted.of_scores(np.arange(0, 2000, step)) for name, step in (("A → 4ℓ", 1), ("h± → τν", 3))}

@@ -14,11 +14,11 @@ from l1ad.events.menu import Menu, decide, load_menu, seed_of_name
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import EventFile, concatenate, inputs
 from l1ad.events.stream import EventStream
-from l1ad.trigger import scan
+from l1ad.trigger.counting import scan
+from l1ad.trigger.counting.scan import fill, may_share_collisions, thresholds_of
 from l1ad.trigger.histograms import TAKEN, working_point_of
 from l1ad.trigger.rates import Collider, Threshold, working_point
 from l1ad.trigger.samples import UNIT
-from l1ad.trigger.scan import fill, may_share_collisions, thresholds_of
 
 SCHEMA = load_schema()
 NETWORK = small_network(input_columns(SCHEMA))

@@ -9,20 +9,12 @@ from scipy.stats import ks_2samp
 from l1ad.emulate.histogram import Histogram
 from l1ad.events.pileup import Flat, Normal, Table
 from l1ad.trigger.counted import Counted
-from l1ad.trigger.drift import Rederivation, Scores, ks_test, psi, rederive
-from l1ad.trigger.fits import Fit, NoFit, fit, project
 from l1ad.trigger.histograms import rate_above
-from l1ad.trigger.pileup import (
-    pileup_means,
-    pileup_systematic,
-    pileup_systematic_of_scores,
-    rate_at,
-    shares_of,
-    shifted,
-)
 from l1ad.trigger.rates import Rate, Refused, Threshold, rate, threshold_of
 from l1ad.trigger.samples import UNIT
-from l1ad.trigger.stability import (
+from l1ad.trigger.stability.drift import Rederivation, Scores, ks_test, psi, rederive
+from l1ad.trigger.stability.fits import Fit, NoFit, fit, project
+from l1ad.trigger.stability.parts import (
     alarms,
     finest_by_pileup,
     pileup_bins,
@@ -30,6 +22,14 @@ from l1ad.trigger.stability import (
     rates_by_number,
     rates_by_pileup,
     train_places,
+)
+from l1ad.trigger.stability.pileup import (
+    pileup_means,
+    pileup_systematic,
+    pileup_systematic_of_scores,
+    rate_at,
+    shares_of,
+    shifted,
 )
 
 CROSSING_HZ = 1e6

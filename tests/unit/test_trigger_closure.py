@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from l1ad.trigger.closure import closure
-from l1ad.trigger.correlation import kendall, spearman
+from l1ad.trigger.preferences.closure import closure
+from l1ad.trigger.preferences.correlation import kendall, spearman
 from l1ad.trigger.rates import Refused
 
 N = 10_000

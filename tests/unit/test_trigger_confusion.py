@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from l1ad.trigger.confusion import compare_decisions, confusion, plane
+from l1ad.trigger.preferences.confusion import compare_decisions, confusion, plane
 from l1ad.trigger.rates import Refused
 from l1ad.trigger.shares import WeightedEvents
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import kendalltau, spearmanr
 
-from l1ad.trigger.correlation import distance_correlation, kendall, numbers, spearman, spearman_error
+from l1ad.trigger.preferences.correlation import distance_correlation, kendall, numbers, spearman, spearman_error
 
 
 def copies(seed, n=60, ties=9):

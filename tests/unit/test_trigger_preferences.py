@@ -7,10 +7,8 @@ from l1ad import documents
 from l1ad.events.menu import Menu, Requirement, Seed, decide
 from l1ad.events.schema import load_schema
 from l1ad.events.store import Events, make_meta
-from l1ad.trigger.closure import Closure, closure
-from l1ad.trigger.confusion import Confusion, Plane, confusion, plane
 from l1ad.trigger.deadtime import LiveTime, batches, draw, live_time
-from l1ad.trigger.preferences import (
+from l1ad.trigger.preferences.accepted import (
     MAX_BINS,
     Anomaly,
     Correlation,
@@ -22,6 +20,8 @@ from l1ad.trigger.preferences import (
     overlaps,
     quantities,
 )
+from l1ad.trigger.preferences.closure import Closure, closure
+from l1ad.trigger.preferences.confusion import Confusion, Plane, confusion, plane
 from l1ad.trigger.rates import Rate, Refused
 
 SCHEMA = load_schema("cms_run3")

@@ -27,7 +27,7 @@ from l1ad.events.table import Block, Place, input_places
 from l1ad.files import digest
 from l1ad.network import Network
 from l1ad.progress import task
-from l1ad.trigger.checkpoint import Count, Part, Piece, check_sum
+from l1ad.trigger.counting.checkpoint import Count, Part, Piece, check_sum
 from l1ad.trigger.histograms import working_point_of
 from l1ad.trigger.rates import Collider, check_target
 from l1ad.trigger.samples import UNIT, IntArray
@@ -38,7 +38,7 @@ PIECE = 4 * CHUNK
 Category = Literal["taken"] | Menu | Sequence[float] | None
 """What sorts events: decisions in the file, decisions of a menu, or edges of pileup bins."""
 Fill = Callable[[Network, EventStream, Category], Histogram]
-"""What counts the weighted scores of a stream: `fill_stream`, or `l1ad.trigger.farm.fill_stream` with a scheduler."""
+"""What counts the weighted scores of a stream: `fill_stream`, or `farm.fill_stream` with a scheduler."""
 
 
 def fill(

@@ -1,11 +1,11 @@
-"""The scores of `l1ad.trigger.scan` counted by many processes, on one machine or many, and equal to the last bit.
+"""The scores of `scan` counted by many processes, on one machine or many, and equal to the last bit.
 
 A task counts some consecutive pieces of the files, which its worker reads by itself, and sends back the bins that hold
 events; they are added as they come in.  Sums are of integers, so that neither the division into tasks nor their order
 can matter.  When a worker is lost, dask gives its tasks to others.
 
-What came in is kept as `l1ad.trigger.scan.fill_stream` keeps what it has counted, and either goes on from where the
-other was interrupted; tasks that are under way then are done again.
+What came in is kept as `scan.fill_stream` keeps what it has counted, and either goes on from where the other was
+interrupted; tasks that are under way then are done again.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from l1ad.events.menu import Menu
 from l1ad.events.stream import EventStream
 from l1ad.network import Network
 from l1ad.progress import task
-from l1ad.trigger.checkpoint import Count, Part, Piece
-from l1ad.trigger.scan import Category, Filler, begun, lap, planned
-from l1ad.trigger.schedulers import connected
+from l1ad.trigger.counting.checkpoint import Count, Part, Piece
+from l1ad.trigger.counting.scan import Category, Filler, begun, lap, planned
+from l1ad.trigger.counting.schedulers import connected
 
 TASK_SECONDS = 2.0
 """What a task should take: a thousand times what dask needs for it, and little to lose."""
@@ -43,21 +43,21 @@ def fill(
     category: Category = None,
     weighted: bool = True,
 ) -> Histogram:
-    """Histogram of the scores of event files, equal to that of `l1ad.trigger.scan.fill`.
+    """Histogram of the scores of event files, equal to that of `scan.fill`.
 
     A script that calls it for local processes does so below ``if __name__ == "__main__":``, since these import it.
 
     Parameters
     ----------
     network, files, category, weighted
-        See `l1ad.trigger.scan.fill`.  All workers see the files under the same absolute paths.
+        See `scan.fill`.  All workers see the files under the same absolute paths.
     scheduler : str
-        See `l1ad.trigger.schedulers.connected`.  Its workers have this version of l1ad.
+        See `schedulers.connected`.  Its workers have this version of l1ad.
 
     Raises
     ------
     ToolNotFoundError, OSError, ValueError, RuntimeError
-        As `l1ad.trigger.scan.fill` and `l1ad.trigger.schedulers.connected` do; if a worker does not see a file, workers
+        As `scan.fill` and `schedulers.connected` do; if a worker does not see a file, workers
         die again and again of the same events or have another version of l1ad, or the scheduler is lost.
     """
     stream = EventStream(files, columns=(), meta=())
@@ -73,7 +73,7 @@ def fill_stream(
     weighted: bool = True,
     kept: Path | None = None,
 ) -> Histogram:
-    """See `fill`; of files that are looked at already, and `kept` as by `l1ad.trigger.scan.fill_stream`."""
+    """See `fill`; of files that are looked at already, and `kept` as by `scan.fill_stream`."""
     selection, pieces = planned(network, stream, category)
     pieces = [replace(piece, path=piece.path.absolute()) for piece in pieces]  # a worker stands elsewhere
     if not (category is None or category == "taken" or isinstance(category, Menu)):

@@ -18,9 +18,9 @@ from l1ad.events.menu import Menu, decide
 from l1ad.events.quantities import known_quantities
 from l1ad.events.table import Events
 from l1ad.events.units import to_values
-from l1ad.trigger.correlation import distance_correlation, numbers, spearman, spearman_error
 from l1ad.trigger.efficiency import Efficiency
 from l1ad.trigger.performance import Measured
+from l1ad.trigger.preferences.correlation import distance_correlation, numbers, spearman, spearman_error
 from l1ad.trigger.rates import MIN_EFFECTIVE, Rate, Refused, accept
 from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, integer_scores
 from l1ad.trigger.shares import WeightedEvents, decided

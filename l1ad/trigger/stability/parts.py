@@ -1,8 +1,8 @@
 """Whether a rate holds: against pileup, run, luminosity block and place in the train, and when the alarm rings.
 
 The rate of a part of a sample is what the whole collider would give if every crossing were like those of the part.  It
-comes from a histogram by category (`l1ad.trigger.scan.fill` with edges of pileup bins), or from stored scores and the
-number of each event.  Events that share a collision correlate parts; the covariance of stored scores knows.
+comes from a histogram by category (`l1ad.trigger.counting.scan.fill` with edges of pileup bins), or from stored scores
+and the number of each event.  Events that share a collision correlate parts; the covariance of stored scores knows.
 
 Simulated event files have no run, luminosity block (``ls``) and bunch crossing (``bx``): they are -1, and refused here.
 """
@@ -235,7 +235,7 @@ def finest_by_pileup(
 
 
 def pileup_bins(pileup: npt.ArrayLike, edges: Sequence[float]) -> IntArray:
-    """Number of the bin of each pileup; the last bin has its upper edge, as in `l1ad.trigger.scan.fill`."""
+    """Number of the bin of each pileup; the last bin has its upper edge, as in `l1ad.trigger.counting.scan.fill`."""
     bounds, values = bin_edges(edges), np.asarray(pileup, np.float64)
     outside = ~((values >= bounds[0]) & (values <= bounds[-1]))
     if outside.any():

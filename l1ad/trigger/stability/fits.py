@@ -12,7 +12,7 @@ from scipy.stats import chi2
 
 from l1ad.trigger.rates import Rate
 from l1ad.trigger.samples import BoolArray, FloatArray
-from l1ad.trigger.stability import RatesBy
+from l1ad.trigger.stability.parts import RatesBy
 
 Form = Literal["constant", "linear", "quadratic", "exponential"]
 _PARAMETERS: dict[Form, int] = {"constant": 1, "linear": 2, "quadratic": 3, "exponential": 2}
@@ -81,7 +81,7 @@ def fit(rates: RatesBy, form: Form) -> Fit | NoFit:
 
     The error of a part is scaled to the rate fitted there (Pearson's χ²), which takes a few rounds: with the error of
     the rate found, low fluctuations would pull more than high ones.  Parts whose rate is refused are left out, which
-    favours high fluctuations among them: choose parts that all have rates (`l1ad.trigger.stability.finest_by_pileup`).
+    favours high fluctuations among them: choose parts that all have rates (`parts.finest_by_pileup`).
     """
     if form not in _PARAMETERS:
         raise ValueError(f"form must be one of {', '.join(_PARAMETERS)}, not {form!r}")

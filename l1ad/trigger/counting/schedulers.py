@@ -83,7 +83,7 @@ def farm_of(path: str | Path) -> Farm:
     except ValueError as error:
         raise ValueError(f"{path} must be TOML, not this: {error}") from error
     if "farm" not in tables:
-        raise ValueError(f"{path}: must have a table [farm]; see l1ad.trigger.schedulers.Farm")
+        raise ValueError(f"{path}: must have a table [farm]; see l1ad.trigger.counting.schedulers.Farm")
     return decode(Farm, tables["farm"], f"{path}: farm")
 
 

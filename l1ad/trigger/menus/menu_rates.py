@@ -19,7 +19,7 @@ from functools import partial
 
 import numpy as np
 
-from l1ad.trigger.patterns import Patterns
+from l1ad.trigger.menus.patterns import Patterns
 from l1ad.trigger.rates import Rate, Refused, WorkingPoint, quote, stage
 from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, check_total
 

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from l1ad.trigger.confusion import Decisions, compare_decisions
-from l1ad.trigger.correlation import kendall, numbers, spearman, spearman_error
 from l1ad.trigger.performance import Measured
+from l1ad.trigger.preferences.confusion import Decisions, compare_decisions
+from l1ad.trigger.preferences.correlation import kendall, numbers, spearman, spearman_error
 from l1ad.trigger.rates import MIN_EFFECTIVE, Rate, Refused, Threshold, accept, threshold_of
 from l1ad.trigger.shares import WeightedEvents
 

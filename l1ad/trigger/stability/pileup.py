@@ -26,7 +26,7 @@ from l1ad.trigger.rates import (
     threshold_of,
 )
 from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, crossing_weights, integer_scores
-from l1ad.trigger.stability import RatesBy, bin_edges, pileup_bins
+from l1ad.trigger.stability.parts import RatesBy, bin_edges, pileup_bins
 
 MAX_LOST = 0.01
 """Largest share of a pileup profile that may lie where the sample has no events."""

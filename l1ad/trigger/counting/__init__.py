@@ -1,0 +1,1 @@
+"""Scores of any number of events, counted by threads or by the workers of a cluster, and on from an interruption."""

@@ -1,0 +1,1 @@
+"""Rates of seeds beside each other in a menu."""

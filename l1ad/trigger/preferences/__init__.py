@@ -1,0 +1,1 @@
+"""What a trigger prefers, and beside which other it does: seeds, quantities, detectors, the float twin."""
