@@ -193,7 +193,7 @@ def _accepted(background: Background, scores: Raw, name: str, point: PointStudy)
     spectra = composition(background.events, scores, point.threshold.raw)
     if not isinstance(spectra, Refused):
         for quantity in ("multiplicity", "leading pt"):
-            words = f"{quantity.capitalize()} of the events that {point.seed} accepts, and of all."
+            words = f"{quantity.capitalize().replace('pt', 'pT')} of the events that {point.seed} accepts, and of all."
             picture = preference_plots.spectra(spectra, quantity, at)
             pictures.append(Picture(quantity.split()[0], words, picture, wide=True))
     return pictures
