@@ -64,6 +64,24 @@ compared_khz = [10, 2000]
 n_bootstrap = 20
 """
 """10 kHz of it is refused, 2000 kHz is not."""
+SMALL_PLAN = """\
+detector = "level1"
+seed = 7
+chunk = 10
+menu = ""
+qcd_edges_gev = [20.0]
+photon_edges_gev = [20.0]
+
+[pools]
+all = { soft = 50, qcd_20 = 10 }
+
+[files.mu]
+process = "h_to_4mu"
+events = 20
+pool = "all"
+pileup = { low = 20.0, high = 30.0 }
+"""
+"""Events that Pythia makes in seconds."""
 RUN = 380_306
 """That of the rate sample, of which the second luminosity block has softer events."""
 

@@ -4,29 +4,11 @@ import sys
 import h5py
 import numpy as np
 import pytest
-from studies import random_trigger_events, write_events
+from studies import SMALL_PLAN, random_trigger_events, write_events
 
 from l1ad.cli import main
 from l1ad.events.schema import load_schema
 from l1ad.events.store import EventFile
-
-PLAN = """\
-detector = "level1"
-seed = 3
-chunk = 10
-menu = ""
-qcd_edges_gev = [20.0]
-photon_edges_gev = [20.0]
-
-[pools]
-all = { soft = 50, qcd_20 = 10 }
-
-[files.mu]
-process = "h_to_4mu"
-events = 20
-pool = "all"
-pileup = { low = 20.0, high = 30.0 }
-"""
 
 
 @pytest.fixture
@@ -91,10 +73,10 @@ def test_show_names_a_missing_file(here, fails):
 
 
 def test_generate_refuses_what_is_wrong_at_once(here, fails):
-    (here / "plan.toml").write_text(PLAN.replace("seed = 3", "sead = 3"))
+    (here / "plan.toml").write_text(SMALL_PLAN.replace("seed = 7", "sead = 7"))
     folders = ["--out", "out", "--work", "work"]
     assert "unknown key 'sead'; did you mean 'seed'?" in fails("generate", "plan.toml", *folders)
-    (here / "plan.toml").write_text(PLAN)
+    (here / "plan.toml").write_text(SMALL_PLAN)
     assert "workers and scale must be positive, not 0 and 1" in fails(
         "generate", "plan.toml", *folders, "--workers", "0"
     )
@@ -103,7 +85,7 @@ def test_generate_refuses_what_is_wrong_at_once(here, fails):
 
 
 def test_what_generates_may_be_missing(here, fails, monkeypatch):
-    (here / "plan.toml").write_text(PLAN)
+    (here / "plan.toml").write_text(SMALL_PLAN)
     for name in [name for name in sys.modules if name.startswith("l1ad.events.") and "store" not in name]:
         monkeypatch.delitem(sys.modules, name)
     monkeypatch.setitem(sys.modules, "numba", None)

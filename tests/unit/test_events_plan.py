@@ -4,6 +4,7 @@ import shutil
 
 import numpy as np
 import pytest
+from studies import SMALL_PLAN
 
 from l1ad.cli import main
 from l1ad.events.generation.adc2021 import Adc2021Plan
@@ -43,24 +44,6 @@ process = "h_to_4mu"
 events = 40
 pool = "rate"
 pileup = { mean = 30.0, sd = 5.0, low = 15.0, high = 45.0 }
-"""
-
-SMALL = """\
-detector = "level1"
-seed = 7
-chunk = 10
-menu = ""
-qcd_edges_gev = [20.0]
-photon_edges_gev = [20.0]
-
-[pools]
-all = { soft = 50, qcd_20 = 10 }
-
-[files.mu]
-process = "h_to_4mu"
-events = 20
-pool = "all"
-pileup = { low = 20.0, high = 30.0 }
 """
 
 
@@ -190,7 +173,7 @@ def test_the_command_line_finds_the_cross_sections_of_an_earlier_run(made, tmp_p
     (tmp_path / "work").mkdir()
     for path in (made[1] / "work").glob("cross-section-*.json"):
         shutil.copy(path, tmp_path / "work")
-    (tmp_path / "plan.toml").write_text(SMALL)
+    (tmp_path / "plan.toml").write_text(SMALL_PLAN)
     arguments = ["events", "generate", "plan.toml", "--out", "out", "--work", "work", "--scale", "0.5"]
     assert main(arguments) == 0
     out = capsys.readouterr().out
