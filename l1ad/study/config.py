@@ -70,6 +70,8 @@ class RateConfig:
         Conventional seeds that define the pure rate, and their prescales: a name, or the path of a TOML file.
     colliding_bunches : int
     revolution_hz : float
+    revolution_forced : bool
+        Whether the frequency is taken although it is not the LHC's.
     n_bootstrap : int
         Replicas for the errors of the comparison.
     """
@@ -80,10 +82,11 @@ class RateConfig:
     menu: str = "conventional"
     colliding_bunches: int = 2544
     revolution_hz: float = REVOLUTION_HZ
+    revolution_forced: bool = False
     n_bootstrap: int = 200
 
     def __post_init__(self) -> None:
-        Collider(self.colliding_bunches, self.revolution_hz)
+        Collider(self.colliding_bunches, self.revolution_hz, self.revolution_forced)
         for name in ("targets_khz", "compared_khz"):
             if not getattr(self, name) or min(getattr(self, name)) <= 0:
                 raise ValueError(f"{name} must be positive rates, not {getattr(self, name)}")
@@ -97,7 +100,7 @@ class RateConfig:
     @property
     def collider(self) -> Collider:
         """The filling scheme."""
-        return Collider(self.colliding_bunches, self.revolution_hz)
+        return Collider(self.colliding_bunches, self.revolution_hz, self.revolution_forced)
 
 
 @dataclass(frozen=True)

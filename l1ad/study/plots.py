@@ -89,6 +89,7 @@ def score_histogram(
                     va="top",
                     fontsize=10,
                     transform=axes.get_xaxis_transform(),
+                    bbox={"facecolor": "white", "alpha": 0.8, "edgecolor": "none", "pad": 1},
                 )
         axes.set(xscale="log", yscale="log", xlabel="score", ylabel="fraction of events per bin", xlim=(edges[0], top))
         axes.set_ylim(1e-7, 1)

@@ -260,7 +260,8 @@ def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, n
     decisions = {seed.name: background.fired[:, i] for i, seed in enumerate(background.menu.seeds)}
     collider = background.collider
     filling = batches(collider.colliding_bunches)
-    drawn = draw(rate.value_hz, filling, ORBITS, run.study.config.seed, collider.revolution_hz)
+    hz, forced = collider.revolution_hz, collider.forced
+    drawn = draw(rate.value_hz, filling, ORBITS, run.study.config.seed, hz, forced=forced)
     return PointStudy(
         name,
         point.target_hz,
@@ -278,7 +279,7 @@ def _point(run: Run, background: Background, scores: Raw, point: WorkingPoint, n
             simulated=sample.simulated,
             groups=sample.groups,
         ),
-        live_time(drawn, filling, simulated=sample.simulated, revolution_hz=collider.revolution_hz),
+        live_time(drawn, filling, simulated=sample.simulated, revolution_hz=hz, forced=forced),
     )
 
 

@@ -110,7 +110,13 @@ def batches(colliding_bunches: int = 2544, batch: int = 48, gap: int = 8) -> Boo
 
 
 def draw(
-    rate_hz: float, filling: npt.ArrayLike, orbits: int, seed: int, revolution_hz: float = REVOLUTION_HZ
+    rate_hz: float,
+    filling: npt.ArrayLike,
+    orbits: int,
+    seed: int,
+    revolution_hz: float = REVOLUTION_HZ,
+    *,
+    forced: bool = False,
 ) -> BoolArray:
     """Decisions of a trigger of that rate before dead time, independent at each crossing of filled bunches.
 
@@ -123,6 +129,8 @@ def draw(
         11,246 are one second, and 40 MB.
     seed : int
     revolution_hz : float
+    forced : bool
+        As in `l1ad.trigger.rates.crossing_rate_hz`.
 
     Returns
     -------
@@ -135,7 +143,7 @@ def draw(
         crossings.
     """
     pattern = _pattern(filling)
-    crossing_rate_hz = Collider(int(pattern.sum()), revolution_hz).crossing_rate_hz
+    crossing_rate_hz = Collider(int(pattern.sum()), revolution_hz, forced).crossing_rate_hz
     if not 0 <= rate_hz <= crossing_rate_hz:
         raise ValueError(f"rate_hz must be from 0 to {crossing_rate_hz:g}, that of the crossings, not {rate_hz}")
     _check_orbits(orbits)
@@ -178,6 +186,7 @@ def live_time(
     *,
     simulated: bool,
     revolution_hz: float = REVOLUTION_HZ,
+    forced: bool = False,
 ) -> LiveTime:
     """Live fraction, and rates before and after the rules.
 
@@ -191,6 +200,8 @@ def live_time(
     simulated : bool
         Whether the decisions are of simulated events, or drawn.
     revolution_hz : float
+    forced : bool
+        As in `l1ad.trigger.rates.crossing_rate_hz`.
 
     Raises
     ------
@@ -201,7 +212,7 @@ def live_time(
     if not isinstance(simulated, bool):
         raise TypeError(f"simulated must be True or False, not {simulated!r}; say what the decisions are of")
     candidates, pattern, checked = _decisions(decisions), _pattern(filling), _rules(rules)
-    Collider(int(pattern.sum()), revolution_hz)
+    Collider(int(pattern.sum()), revolution_hz, forced)
     orbits, rest = divmod(len(candidates), BUNCH_PLACES)
     if rest:
         raise ValueError(f"decisions must be of whole orbits of {BUNCH_PLACES} crossings, not {rest} crossings over")

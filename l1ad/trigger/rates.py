@@ -39,7 +39,9 @@ MEASURED = "zero-bias data, before dead time"
 MORE_EVENTS = "add events to the tail (stitched hard samples), or ask for a higher rate"
 
 
-def crossing_rate_hz(colliding_bunches: int = 2544, revolution_hz: float = REVOLUTION_HZ) -> float:
+def crossing_rate_hz(
+    colliding_bunches: int = 2544, revolution_hz: float = REVOLUTION_HZ, *, forced: bool = False
+) -> float:
     """Rate of crossings of two filled bunches.
 
     Parameters
@@ -48,6 +50,8 @@ def crossing_rate_hz(colliding_bunches: int = 2544, revolution_hz: float = REVOL
         Bunches that collide at the experiment; for real data, of the fill.
     revolution_hz : float
         Revolution frequency.
+    forced : bool
+        Whether to take a frequency that is not the LHC's: of another ring.
 
     Returns
     -------
@@ -57,7 +61,7 @@ def crossing_rate_hz(colliding_bunches: int = 2544, revolution_hz: float = REVOL
     Raises
     ------
     TypeError, ValueError
-        If the number is not an integer from 1 to 3564, or the frequency is off by more than 0.1 %.
+        If the number is not an integer from 1 to 3564, or the frequency is off by more than 0.1 % and not forced.
 
     Source
     ------
@@ -70,11 +74,11 @@ def crossing_rate_hz(colliding_bunches: int = 2544, revolution_hz: float = REVOL
             f"colliding_bunches must be from 1 to {BUNCH_PLACES}, not {colliding_bunches}; "
             "take the number that collide at the experiment"
         )
-    if not abs(revolution_hz / REVOLUTION_HZ - 1) <= 1e-3:
+    if not 0 < revolution_hz < math.inf or (abs(revolution_hz / REVOLUTION_HZ - 1) > 1e-3 and not forced):
         swapped = "; 11425 is a published swap of two digits, 1.6 % high" if revolution_hz == 11425 else ""
         raise ValueError(
             f"revolution_hz must be {REVOLUTION_HZ} (c / 26658.883 m) within 0.1 %, not {revolution_hz}"
-            f"{swapped}; use {REVOLUTION_HZ}"
+            f"{swapped}; use {REVOLUTION_HZ}, or force that of another ring"
         )
     return float(colliding_bunches * revolution_hz)
 
@@ -85,14 +89,15 @@ class Collider:
 
     colliding_bunches: int = 2544
     revolution_hz: float = REVOLUTION_HZ
+    forced: bool = False
 
     def __post_init__(self) -> None:
-        crossing_rate_hz(self.colliding_bunches, self.revolution_hz)
+        crossing_rate_hz(self.colliding_bunches, self.revolution_hz, forced=self.forced)
 
     @property
     def crossing_rate_hz(self) -> float:
         """Rate of crossings of two filled bunches, in Hz."""
-        return crossing_rate_hz(self.colliding_bunches, self.revolution_hz)
+        return crossing_rate_hz(self.colliding_bunches, self.revolution_hz, forced=self.forced)
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,12 @@ def test_the_tiny_study(read, tmp_path):
     assert study.events_path("events/rate.h5") == tmp_path / "events" / "rate.h5"
 
 
+def test_another_ring_is_asked_for_by_name(read):
+    study = read("n_bootstrap = 20", "revolution_hz = 11000.0\nrevolution_forced = true")
+    assert study.config.rate.collider == Collider(2544, 11_000.0, forced=True)
+    assert study.config.rate.collider.crossing_rate_hz == 2544 * 11_000.0
+
+
 @pytest.mark.parametrize("path", sorted((ROOT / "configs").glob("*.toml")), ids=lambda p: p.stem)
 def test_our_own_studies_can_be_read(path):
     assert load_study(path).config.name == path.stem

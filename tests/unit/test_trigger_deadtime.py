@@ -86,6 +86,9 @@ def test_rates_say_their_stage():
     assert isinstance(found.after, Rate)
     assert found.accepted < found.candidates
     assert live_time(~FULL.repeat(BLOCKS), FULL, simulated=False).live_fraction.value == 1
+    slower = draw(1e5, filling, 200, 1, 11_000.0, forced=True)
+    found = live_time(slower, filling, simulated=True, revolution_hz=11_000.0, forced=True)
+    assert found.before.value_hz == pytest.approx(slower.sum() * 11_000.0 / 200)
 
 
 def test_drawn_rate():

@@ -45,6 +45,14 @@ def test_crossing_rate_refuses_another_revolution_frequency(revolution_hz):
         crossing_rate_hz(2544, revolution_hz)
 
 
+def test_the_frequency_of_another_ring_is_forced():
+    assert Collider(100, 11_000.0, forced=True).crossing_rate_hz == 1.1e6
+    assert crossing_rate_hz(100, 11_000.0, forced=True) == 1.1e6
+    for never in (math.nan, math.inf, 0.0, -1.0):
+        with pytest.raises(ValueError, match=r"revolution_hz must be 11245\.5"):
+            Collider(100, never, forced=True)
+
+
 @pytest.mark.parametrize("bunches", [0, 3565, -1])
 def test_crossing_rate_refuses_impossible_bunches(bunches):
     with pytest.raises(ValueError, match=rf"colliding_bunches must be from 1 to 3564, not {bunches}"):

@@ -51,7 +51,7 @@ def test_round_trip_is_exact(path):
 def test_file_says_what_pure_means_and_what_the_rates_are(path):
     data = json.loads(path.read_text(encoding="utf-8"))
     assert data["pure_definition"] == PURE_DEFINITION
-    assert data["collider"] == {"colliding_bunches": 2544, "revolution_hz": 11245.5}
+    assert data["collider"] == {"colliding_bunches": 2544, "revolution_hz": 11245.5, "forced": False}
     assert data["working_points"][0]["threshold"]["rate"]["stage"] == "simulated, before dead time"
     assert data["working_points"][2]["threshold"]["n_raw"] == 5
 
