@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import numpy as np
@@ -134,7 +135,7 @@ class Background:
             for by, values in self.numbers.items()
         }
 
-    @property
+    @cached_property
     def numbers(self) -> dict[By, npt.NDArray[np.int64]]:
         """What events are numbered by, where all are and not all alike; simulated ones are not.
 

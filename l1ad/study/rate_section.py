@@ -157,7 +157,7 @@ def _curves(
     if not found.points:
         return pictures
     point = found.points[-1]
-    for kind in known_quantities(background.events, AGAINST):
+    for kind in (kind for kind in AGAINST if all(kind in values for values in quantities.values())):
         top = max(float(np.quantile(values[kind][np.isfinite(values[kind])], 0.95)) for values in quantities.values())
         edges = np.linspace(0, max(top, 1.0), TURN_ON_BINS + 1).tolist()
         by = {s: turn_on(scores[s], quantities[s][kind], edges, point.threshold.raw) for s in signals}
