@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import SupportsInt
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +16,8 @@ MAX_BINS = 1 << 24
 """Of one category: below, each code of the score has a bin of its own."""
 MAX_SUM = 1 << 62
 """Of the weights of all events."""
+TABLES = ("counts", "sums", "squares", "cubes")
+"""Attributes of a histogram that hold its events."""
 
 
 @dataclass(eq=False)
@@ -21,7 +25,7 @@ class Histogram:
     """Events by raw score, and by category: pileup bin, word of menu decisions, or whatever is numbered from 0.
 
     Bin b holds the scores from ``low + (b << shift)`` on, ``1 << shift`` codes; `shift` is 0 unless the score has more
-    than `MAX_BINS` codes.  Weights are counted in whole units; sums of them and of their squares are exact.
+    than `MAX_BINS` codes.  Weights are counted in whole units; sums of them, of their squares and cubes are exact.
 
     Parameters
     ----------
@@ -40,7 +44,9 @@ class Histogram:
     sums : int64 array, shape (categories, bins), or (0, 0) without weights
         Σw in units.
     squares : uint64 array, shape (categories, bins, 2), or (0, 0, 2) without weights
-        Σw² in units, lower and upper half of 128 bits.
+        Σw² in units, 128 bits, the lowest 64 first.
+    cubes : uint64 array, shape (categories, bins, 3), or (0, 0, 3) without weights
+        Σw³ in units, 192 bits.
     total : int
         Σw of all events, in units; without weights, their number.
 
@@ -59,6 +65,7 @@ class Histogram:
     counts: Raw = field(init=False, repr=False)
     sums: Raw = field(init=False, repr=False)
     squares: npt.NDArray[np.uint64] = field(init=False, repr=False)
+    cubes: npt.NDArray[np.uint64] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         if self.categories < 1:
@@ -70,6 +77,7 @@ class Histogram:
         self.counts = np.zeros(shape, np.int64)
         self.sums = np.zeros(weighted, np.int64)
         self.squares = np.zeros((*weighted, 2), np.uint64)
+        self.cubes = np.zeros((*weighted, 3), np.uint64)
 
     @classmethod
     def of(cls, network: Network, categories: int = 1, unit: float | None = None) -> Histogram:
@@ -142,8 +150,8 @@ class Histogram:
         if units is not None:
             np.add.at(self.sums, where, units)
             for row, column, w in zip(*where, units.tolist(), strict=True):
-                square = int(self.squares[row, column, 0]) + (int(self.squares[row, column, 1]) << 64) + w * w
-                self.squares[row, column] = square & (2**64 - 1), square >> 64
+                for sums, power in ((self.squares, 2), (self.cubes, 3)):
+                    sums[row, column] = _limbs(joined(sums[row, column], 64) + w**power, sums.shape[-1])
         return self
 
     def add(self, other: Histogram) -> Histogram:
@@ -164,10 +172,33 @@ class Histogram:
         self.total += other.total
         self.counts += other.counts
         self.sums += other.sums
-        low = self.squares[..., 0] + other.squares[..., 0]
-        self.squares[..., 1] += other.squares[..., 1] + (low < other.squares[..., 0])
-        self.squares[..., 0] = low
+        _add_limbs(self.squares, other.squares)
+        _add_limbs(self.cubes, other.cubes)
         return self
+
+
+def halves(limbs: npt.NDArray[np.uint64]) -> Raw:
+    """Long integers as parts of 32 bits, the lowest first, shape (..., 2 limbs): 2**31 of them can be summed."""
+    parts = np.stack([limbs & np.uint64(2**32 - 1), limbs >> np.uint64(32)], axis=-1)
+    return np.asarray(parts.reshape(*limbs.shape[:-1], -1).astype(np.int64))
+
+
+def joined(parts: Iterable[SupportsInt], bits: int = 32) -> int:
+    """The integer of which these are the parts, or sums of them; of `halves`, or with 64 bits, of limbs."""
+    return sum(int(part) << bits * i for i, part in enumerate(parts))
+
+
+def _limbs(number: int, n: int) -> list[int]:
+    return [number >> 64 * i & (2**64 - 1) for i in range(n)]
+
+
+def _add_limbs(to: npt.NDArray[np.uint64], other: npt.NDArray[np.uint64]) -> None:
+    carry = np.zeros(to.shape[:-1], np.uint64)
+    for i in range(to.shape[-1]):
+        digit = to[..., i] + other[..., i]
+        over = digit < other[..., i]
+        to[..., i] = digit + carry
+        carry = (over | (to[..., i] < carry)).astype(np.uint64)
 
 
 def whole_units(n_events: int, weight: npt.ArrayLike | None, unit: float | None, total: int) -> tuple[Raw | None, int]:

@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import accumulate
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from l1ad.emulate.histogram import Histogram
+from l1ad.emulate.histogram import Histogram, halves, joined
 from l1ad.trigger.samples import (
     UNIT,
     BoolArray,
     FloatArray,
     IntArray,
+    Support,
     event_groups,
     event_weights,
     integer_scores,
@@ -38,8 +40,8 @@ class Counted:
         What a unit of the sums stands for: probability per bunch crossing, or weight.
     counts, sums : int64 array, shape (points,)
         Number of events, and Σw in units, at or above each code.
-    effective : float64 array, shape (points,)
-        Their effective number, (Σw)²/Σw², with w summed over each group.
+    effective, skewness : float64 array, shape (points,)
+        See `l1ad.trigger.samples.Support`.
     whole : int
         Σw of the whole sample, in units.
     whole_effective : float
@@ -54,6 +56,7 @@ class Counted:
     counts: IntArray
     sums: IntArray
     effective: FloatArray
+    skewness: FloatArray
     whole: int
     whole_effective: float
     events: int
@@ -83,16 +86,15 @@ class Counted:
         bins = np.flatnonzero(histogram.counts.any(axis=0))
         if not len(bins):
             raise ValueError("histogram must hold at least one event, not 0; fill it")
-        _, sums, squares = _above(histogram, bins, list(range(histogram.categories)))
-        if not sums[0]:
+        everything = _above(histogram, bins, list(range(histogram.categories)))
+        whole, whole_effective = int(everything.sums[0]), everything.at(0).n_effective
+        if not whole:
             raise ValueError("histogram must hold a positive sum of weights, not 0; weigh at least one event")
-        whole, whole_effective = int(sums[0]), float(_effective(sums[:1], squares[:1])[0])
         unit = Fraction(1, histogram.events) if histogram.unit is None else Fraction(histogram.unit)
         codes, step, out = np.asarray(histogram.low + (bins << histogram.shift)), 1 << histogram.shift, []
         for rows in parts:
-            counts, sums, squares = _above(histogram, bins, rows)
-            effective = _effective(sums, squares)
-            out.append(cls(codes, step, unit, counts, sums, effective, whole, whole_effective, histogram.events))
+            above = _above(histogram, bins, rows)
+            out.append(cls(codes, step, unit, *above.columns(), whole, whole_effective, histogram.events))
         return tuple(out)
 
     @classmethod
@@ -136,10 +138,9 @@ class Counted:
             unit, units = Fraction(step), np.rint(values / step).astype(np.int64)
         numbered = event_groups(groups, n)
         codes, every = np.unique(raw), np.ones(n, np.bool_)
-        _, sums, squares = _stored_above(raw, units, numbered, every, codes[:1])
-        whole, whole_effective = int(sums[0]), _effective(sums, squares)
-        counts, sums, squares = _stored_above(raw, units, numbered, chosen, codes)
-        return cls(codes, 1, unit, counts, sums, _effective(sums, squares), whole, float(whole_effective[0]), n)
+        whole = _stored_above(raw, units, numbered, every, codes[:1])
+        above = _stored_above(raw, units, numbered, chosen, codes)
+        return cls(codes, 1, unit, *above.columns(), int(whole.sums[0]), whole.at(0).n_effective, n)
 
     def probabilities(self) -> FloatArray:
         """Probability per bunch crossing of the events at or above each code, each rounded once, shape (points,)."""
@@ -150,10 +151,12 @@ class Counted:
         first = self._first(accepted)
         return 0.0 if first is None else float(int(self.sums[first]) * self.unit)
 
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        """Number of the events above a threshold, and effective number."""
+    def support(self, accepted: BoolArray) -> Support:
+        """What the events above a threshold are."""
         first = self._first(accepted)
-        return (0, 0.0) if first is None else (int(self.counts[first]), float(self.effective[first]))
+        if first is None:
+            return Support(0, 0.0, 0.0)
+        return Support(int(self.counts[first]), float(self.effective[first]), float(self.skewness[first]))
 
     def _first(self, accepted: BoolArray) -> int | None:
         """Place of the lowest code accepted, None if none is."""
@@ -189,44 +192,60 @@ def _from_above(array: npt.NDArray[np.int64]) -> IntArray:
     return np.asarray(np.cumsum(array[::-1], axis=0)[::-1])
 
 
-def _above(histogram: Histogram, bins: IntArray, rows: list[int]) -> tuple[IntArray, IntArray, list[int]]:
-    """Events, Σw and Σw², in units, at or above each bin."""
-    events = _from_above(histogram.counts[np.ix_(np.array(rows), bins)].sum(axis=0))
+class _Above(NamedTuple):
+    """Events, Σw, Σw² and Σw³ of groups, in units, at or above each code."""
+
+    counts: IntArray
+    sums: IntArray
+    squares: list[int]
+    cubes: list[int]
+
+    def at(self, i: int) -> Support:
+        return Support.of_sums(int(self.counts[i]), int(self.sums[i]), self.squares[i], self.cubes[i])
+
+    def columns(self) -> tuple[IntArray, IntArray, FloatArray, FloatArray]:
+        """Counts, sums, effective numbers and skewness."""
+        found = [self.at(i) for i in range(len(self.counts))]
+        effective, skewness = (np.array([each[i] for each in found], np.float64) for i in (1, 2))
+        return self.counts, self.sums, effective, skewness
+
+
+def _above(histogram: Histogram, bins: IntArray, rows: list[int]) -> _Above:
+    cells = np.ix_(np.array(rows), bins)
+    events = _from_above(histogram.counts[cells].sum(axis=0))
     if histogram.unit is None:
-        return events, events, events.tolist()
-    sums = _from_above(histogram.sums[np.ix_(np.array(rows), bins)].sum(axis=0))
-    squares = histogram.squares[np.ix_(np.array(rows), bins)]
-    parts = (squares[..., 0] & np.uint64(2**32 - 1), squares[..., 0] >> np.uint64(32), squares[..., 1])
-    running = [_from_above(part.sum(axis=0).astype(np.int64)).tolist() for part in parts]
-    return events, sums, [low + (middle << 32) + (high << 64) for low, middle, high in zip(*running, strict=True)]
+        return _Above(events, events, events.tolist(), events.tolist())
+    sums = _from_above(histogram.sums[cells].sum(axis=0))
+    parts = (_from_above(halves(table[cells]).sum(axis=0)).tolist() for table in (histogram.squares, histogram.cubes))
+    return _Above(events, sums, *([joined(row) for row in running] for running in parts))
 
 
 def _stored_above(
     scores: IntArray, units: IntArray, groups: IntArray | None, chosen: BoolArray, codes: IntArray
-) -> tuple[IntArray, IntArray, list[int]]:
-    """Events, Σw and Σw² of groups, in units, at or above each code, of the events chosen."""
+) -> _Above:
+    """Of the events chosen."""
     picked = np.flatnonzero(chosen)
     order = picked[np.argsort(scores[picked], kind="stable")[::-1]]
     events = len(order) - np.searchsorted(scores[order][::-1], codes)
     sums = np.concatenate([[0], np.cumsum(units[order])])
     falling = units[order].tolist()
-    added = (w * w for w in falling) if groups is None else _added(falling, groups[order].tolist())
-    squares = list(accumulate(added, initial=0))
-    return events, sums[events], [squares[n] for n in events.tolist()]
+    had = [0] * len(falling) if groups is None else _had(falling, groups[order].tolist())
+    squares, cubes = (
+        list(accumulate(((h + w) ** power - h**power for h, w in zip(had, falling, strict=True)), initial=0))
+        for power in (2, 3)
+    )
+    return _Above(events, sums[events], [squares[n] for n in events.tolist()], [cubes[n] for n in events.tolist()])
 
 
-def _added(units: list[int], groups: list[int]) -> Iterator[int]:
-    """What each event adds to Σ(Σw of a group)², when events come in one by one."""
+def _had(units: list[int], groups: list[int]) -> list[int]:
+    """Σw of the group of each event before it, when events come in one by one."""
     before: dict[int, int] = {}
+    out = []
     for w, group in zip(units, groups, strict=True):
         had = before.get(group, 0)
         before[group] = had + w
-        yield w * (w + 2 * had)
-
-
-def _effective(sums: IntArray, squares: list[int]) -> FloatArray:
-    """(Σw)²/Σw², rounded once."""
-    return np.array([s * s / q if q else 0.0 for s, q in zip(sums.tolist(), squares, strict=True)])
+        out.append(had)
+    return out
 
 
 def _rounded_once(sums: IntArray, unit: Fraction) -> FloatArray:

@@ -37,7 +37,8 @@ class RateCurve:
         Raw, rising.
     rates_hz, errors_hz : float64 array, shape (points,)
         NaN, which is no rate, where fewer than `MIN_EFFECTIVE` effective events are accepted.
-    n_effective : float64 array, shape (points,)
+    n_effective, skewness : float64 array, shape (points,)
+        See `l1ad.trigger.samples.Support`.
     n_raw : int64 array, shape (points,)
     stage : str
         Of the rates.
@@ -51,6 +52,7 @@ class RateCurve:
     rates_hz: FloatArray
     errors_hz: FloatArray
     n_effective: FloatArray
+    skewness: FloatArray
     n_raw: IntArray
     stage: str
     step: int
@@ -64,7 +66,8 @@ class RateCurve:
         effective, raw = float(self.n_effective[i]), int(self.n_raw[i])
         if effective < MIN_EFFECTIVE:
             return Refused(effective, raw, MORE_EVENTS)
-        return Rate(float(self.rates_hz[i]), float(self.errors_hz[i]), effective, raw, self.stage, self.events)
+        value, error, skewness = (float(a[i]) for a in (self.rates_hz, self.errors_hz, self.skewness))
+        return Rate(value, error, effective, raw, self.stage, self.events, skewness)
 
 
 @dataclass(frozen=True, eq=False)
@@ -204,7 +207,17 @@ def rate_curve(sample: Counted, crossing_rate_hz: float, *, simulated: bool) -> 
     rates = np.where(supported, crossing_rate_hz * sample.probabilities(), np.nan)
     errors = rates / np.sqrt(np.where(supported, sample.effective, np.nan))
     quoted = stage(simulated=simulated)
-    return RateCurve(sample.codes, rates, errors, sample.effective, sample.counts, quoted, sample.step, sample.events)
+    return RateCurve(
+        sample.codes,
+        rates,
+        errors,
+        sample.effective,
+        sample.skewness,
+        sample.counts,
+        quoted,
+        sample.step,
+        sample.events,
+    )
 
 
 def efficiency_curve(sample: Counted) -> EfficiencyCurve:

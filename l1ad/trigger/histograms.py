@@ -16,7 +16,7 @@ from fractions import Fraction
 
 import numpy as np
 
-from l1ad.emulate.histogram import Histogram
+from l1ad.emulate.histogram import Histogram, halves, joined
 from l1ad.trigger.efficiency import Efficiency, binomial
 from l1ad.trigger.rates import (
     Rate,
@@ -29,7 +29,7 @@ from l1ad.trigger.rates import (
     stage,
     threshold_of,
 )
-from l1ad.trigger.samples import BoolArray, IntArray, check_total, threshold_code
+from l1ad.trigger.samples import BoolArray, IntArray, Support, check_total, threshold_code
 
 TAKEN = 1
 """Category of the events that a seed of the menu takes, beside 0: see `l1ad.trigger.counting.scan.fill`."""
@@ -144,7 +144,7 @@ def efficiency_of(histogram: Histogram, threshold: int, categories: Iterable[int
         If the threshold lies inside a bin, there is no event, no weight, or no such category.
     """
     sample = _Bins.of_events(histogram).of_categories(_chosen(histogram, categories))
-    n, effective = sample.support(np.ones(len(sample.codes), np.bool_))
+    n, effective, _ = sample.support(np.ones(len(sample.codes), np.bool_))
     if not effective:
         what = "an event" if not n else "a positive sum of weights"
         raise ValueError(f"histogram must hold {what} in the categories asked for; fill it, or ask for others")
@@ -167,8 +167,8 @@ class _Bins:
         Events of the categories chosen.
     sums : int64 array, shape (n,)
         Σw of these in units; without weights, the counts.
-    squares : int64 array, shape (n, 3)
-        Σw² of these: how many of 1, 2**32 and 2**64, so that sums do not overflow.
+    squares, cubes : int64 array, shape (n, 4) and (n, 6)
+        Σw² and Σw³ of these: how many of 1, 2**32, 2**64 ..., so that sums do not overflow.
     """
 
     histogram: Histogram
@@ -177,6 +177,7 @@ class _Bins:
     counts: IntArray
     sums: IntArray
     squares: IntArray
+    cubes: IntArray
 
     @classmethod
     def of_events(cls, histogram: Histogram) -> _Bins:
@@ -186,7 +187,7 @@ class _Bins:
             raise ValueError("histogram must hold at least one event, not 0; fill it")
         unit = Fraction(1, histogram.events) if histogram.unit is None else Fraction(histogram.unit)
         nothing = np.zeros(0, np.int64)
-        return cls(histogram, bins, unit, nothing, nothing, nothing).of_categories(range(histogram.categories))
+        return cls(histogram, bins, unit, nothing, nothing, nothing, nothing).of_categories(range(histogram.categories))
 
     @classmethod
     def of_whole(cls, histogram: Histogram) -> _Bins:
@@ -198,18 +199,12 @@ class _Bins:
     def of_categories(self, categories: Iterable[int]) -> _Bins:
         """The same bins of a part of the events, whose probabilities stay those in the whole sample."""
         rows = np.array(list(categories), np.int64)
-        counts = self._row(self.histogram.counts, rows)
-        if self.histogram.unit is None:
-            return _Bins(self.histogram, self.bins, self.unit, counts, counts, counts[:, None])
-        squares = self.histogram.squares[np.ix_(rows, self.bins)]
-        low, high = squares[..., 0], squares[..., 1]
-        parts = (low & np.uint64(2**32 - 1), low >> np.uint64(32), high)
-        by_bin = np.stack([part.sum(axis=0).astype(np.int64) for part in parts], axis=1)
-        return _Bins(self.histogram, self.bins, self.unit, counts, self._row(self.histogram.sums, rows), by_bin)
-
-    def _row(self, array: IntArray, rows: IntArray) -> IntArray:
-        """Sum over categories, in the bins."""
-        return np.asarray(array[np.ix_(rows, self.bins)].sum(axis=0))
+        histogram, cells = self.histogram, np.ix_(rows, self.bins)
+        counts = np.asarray(histogram.counts[cells].sum(axis=0))
+        if histogram.unit is None:
+            return _Bins(histogram, self.bins, self.unit, counts, counts, counts[:, None], counts[:, None])
+        squares, cubes = (halves(table[cells]).sum(axis=0) for table in (histogram.squares, histogram.cubes))
+        return _Bins(histogram, self.bins, self.unit, counts, histogram.sums[cells].sum(axis=0), squares, cubes)
 
     @property
     def codes(self) -> IntArray:
@@ -234,10 +229,10 @@ class _Bins:
         """Probability per bunch crossing, rounded once."""
         return float(self.sum(accepted) * self.unit)
 
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        """Number of the accepted events, and (Σw)²/Σw², rounded once."""
-        squares = sum(int(part) << 32 * i for i, part in enumerate(self.squares[accepted].sum(axis=0)))
-        return int(self.counts[accepted].sum()), self.sum(accepted) ** 2 / squares if squares else 0.0
+    def support(self, accepted: BoolArray) -> Support:
+        """What the accepted events are."""
+        squares, cubes = (joined(table[accepted].sum(axis=0)) for table in (self.squares, self.cubes))
+        return Support.of_sums(int(self.counts[accepted].sum()), self.sum(accepted), squares, cubes)
 
 
 def _chosen(histogram: Histogram, categories: Iterable[int] | None) -> list[int]:

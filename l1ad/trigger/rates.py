@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from l1ad.trigger.intervals import interval
-from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, integer_scores, threshold_code
+from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, Support, integer_scores, threshold_code
 from l1ad.trigger.stored import StoredScores
 
 REVOLUTION_HZ = 11_245.5
@@ -113,6 +113,8 @@ class Rate:
         See `stage`, the function.
     n_events : int or None
         Events of the whole sample, or None if that is not known.
+    skewness : float
+        See `l1ad.trigger.samples.Support`; 0 for events that count alike.
     """
 
     value_hz: float
@@ -121,6 +123,7 @@ class Rate:
     n_raw: int
     stage: str
     n_events: int | None = None
+    skewness: float = 0.0
 
     def __post_init__(self) -> None:
         if not self.n_effective >= MIN_EFFECTIVE:
@@ -131,11 +134,11 @@ class Rate:
 
     @property
     def interval_hz(self) -> tuple[float, float]:
-        """Ends of the 68 % interval, which is not symmetric: see `l1ad.trigger.intervals.interval`.
+        """Ends of the 68 % interval, which is not symmetric; see `l1ad.trigger.intervals.interval`.
 
         Its width is in proportion to the standard error, where that is not value / √n_eff.
         """
-        low, high = interval(1.0, self.n_effective, self.n_events)
+        low, high = interval(1.0, self.n_effective, self.n_events, self.skewness)
         unit = self.error_hz * math.sqrt(self.n_effective)
         return self.value_hz - unit * (1 - float(low)), self.value_hz + unit * (float(high) - 1)
 
@@ -255,8 +258,8 @@ class Sample(Protocol):
     def probability(self, accepted: BoolArray) -> float:
         """Probability per bunch crossing of the accepted."""
 
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        """Number of the accepted events, and effective number."""
+    def support(self, accepted: BoolArray) -> Support:
+        """What the accepted events are."""
 
 
 def stage(*, simulated: bool) -> str:
@@ -360,7 +363,8 @@ def threshold_of(sample: Sample, target_hz: float, crossing_rate_hz: float, *, s
         return crossing * sample.probability(accept(sample.codes, code))
 
     def ends_hz(code: int) -> tuple[FloatArray, FloatArray]:
-        return interval(rate_hz(code), sample.support(accept(sample.codes, code))[1], n_events)
+        _, n_effective, skewness = sample.support(accept(sample.codes, code))
+        return interval(rate_hz(code), n_effective, n_events, skewness)
 
     raw = _smallest(lambda code: rate_hz(code) <= target_hz, bottom, above, sample.step)
     found = measure(sample, accept(sample.codes, raw), crossing, quoted)
@@ -427,18 +431,16 @@ def measure(sample: Sample, accepted: BoolArray, crossing_rate_hz: float, stage:
     ValueError
         If the crossing rate is not positive.
     """
-    raw, effective = sample.support(accepted)
-    return quote(sample.probability(accepted), effective, raw, sample.events, crossing_rate_hz, stage)
+    return quote(sample.probability(accepted), sample.support(accepted), sample.events, crossing_rate_hz, stage)
 
 
-def quote(
-    probability: float, n_effective: float, n_raw: int, n_events: int, crossing_rate_hz: float, stage: str
-) -> Rate | Refused:
+def quote(probability: float, support: Support, n_events: int, crossing_rate_hz: float, stage: str) -> Rate | Refused:
     """Rate of a probability per bunch crossing, or its refusal; raises `ValueError` unless crossings have a rate."""
     value = _crossing(crossing_rate_hz) * probability
+    n_raw, n_effective, skewness = support
     if n_effective < MIN_EFFECTIVE:
         return Refused(n_effective, n_raw, MORE_EVENTS)
-    return Rate(value, value / math.sqrt(n_effective), n_effective, n_raw, stage, n_events)
+    return Rate(value, value / math.sqrt(n_effective), n_effective, n_raw, stage, n_events, skewness)
 
 
 def _smallest(within: Callable[[int], bool], too_low: int, enough: int, step: int) -> int:

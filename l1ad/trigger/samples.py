@@ -1,7 +1,9 @@
 """What scores and weights must be: checked once, at the door of every function of this package."""
 
+import math
 import operator
-from typing import Any
+from fractions import Fraction
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -180,25 +182,55 @@ def event_groups(groups: npt.ArrayLike | None, n_events: int) -> IntArray | None
     return numbered
 
 
-def n_effective(weights: FloatArray, groups: IntArray | None = None) -> float:
-    """Effective number of independent events, (Σw)²/Σw², with w summed over each group; 0 for none.
+class Support(NamedTuple):
+    """What a sum of weights rests on; w is summed over each group of events.
 
-    Its relative error 1/√n_eff is that of a Poisson bootstrap over groups.
-
-    Parameters
+    Attributes
     ----------
-    weights : ndarray of float64, shape (n,)
-        Weights of the *accepted* events: that of the whole sample says nothing about the tail.
-    groups : ndarray of int64, shape (n,), optional
-        Of `event_groups`.
+    n_raw : int
+        Number of events.
+    n_effective : float
+        Effective number of independent events, (Σw)²/Σw², 0 for none.  The relative error 1/√n_eff is that of a Poisson
+        bootstrap over groups.
+    skewness : float
+        Σw³/(Σw²)^(3/2): 1/√n of n equal weights, the more the fewer events make up most of Σw²; 0 for none.
     """
-    if groups is not None:
-        weights = np.bincount(groups, weights).astype(np.float64)
-    largest = weights.max(initial=0.0)
-    if largest == 0:
-        return 0.0
-    scaled = weights / largest  # so that tiny weights do not underflow when squared
-    return float(scaled.sum() ** 2 / np.square(scaled).sum())
+
+    n_raw: int
+    n_effective: float
+    skewness: float
+
+    @classmethod
+    def of(cls, weights: FloatArray, groups: IntArray | None = None) -> Self:
+        """Of stored weights.
+
+        Parameters
+        ----------
+        weights : ndarray of float64, shape (n,)
+            Weights of the *accepted* events: that of the whole sample says nothing about the tail.
+        groups : ndarray of int64, shape (n,), optional
+            Of `event_groups`.
+        """
+        summed = weights if groups is None else np.bincount(groups, weights).astype(np.float64)
+        summed = summed[summed > 0]
+        if not len(summed):
+            return cls(len(weights), 0.0, 0.0)
+        scaled = summed / summed.max()  # so that tiny weights do not underflow when squared
+        squared = np.square(scaled)
+        squares, cubes = Fraction(float(squared.sum())), Fraction(float((squared * scaled).sum()))
+        return cls(len(weights), float(scaled.sum() ** 2 / squared.sum()), math.sqrt(cubes**2 / squares**3))
+
+    @classmethod
+    def of_sums(cls, n_raw: int, sums: int, squares: int, cubes: int) -> Self:
+        """Of exact sums, in any unit: rounded once."""
+        if not squares:
+            return cls(n_raw, 0.0, 0.0)
+        return cls(n_raw, sums * sums / squares, math.sqrt(cubes * cubes / squares**3))
+
+
+def n_effective(weights: FloatArray, groups: IntArray | None = None) -> float:
+    """Effective number of independent events; see `Support`."""
+    return Support.of(weights, groups).n_effective
 
 
 def _check_vector(array: npt.NDArray[Any], name: str) -> None:

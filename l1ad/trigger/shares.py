@@ -18,8 +18,8 @@ class WeightedEvents(StoredScores):
 
     def refusal(self, accepted: BoolArray) -> Refused | None:
         """A refusal, if too few effective events are accepted."""
-        raw, effective = self.support(accepted)
-        return Refused(effective, raw, MORE_EVENTS) if effective < MIN_EFFECTIVE else None
+        found = self.support(accepted)
+        return Refused(found.n_effective, found.n_raw, MORE_EVENTS) if found.n_effective < MIN_EFFECTIVE else None
 
     def rate(self, accepted: BoolArray, crossing_rate_hz: float, *, simulated: bool) -> Rate | Refused:
         """Rate of the accepted."""
@@ -52,7 +52,7 @@ class WeightedEvents(StoredScores):
         value = self.sum(part & whole) / self.sum(whole)
         fraction = self.sum(whole) / self.sum(np.ones_like(whole))
         variance = self.error(whole * (part - value) / fraction) ** 2
-        plain = self.support(whole)[1]
+        plain = self.support(whole).n_effective
         return binomial(value, value * (1 - value) / variance if 0 < value < 1 and variance > 0 else plain)
 
 

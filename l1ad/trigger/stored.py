@@ -13,10 +13,10 @@ from l1ad.trigger.samples import (
     BoolArray,
     FloatArray,
     IntArray,
+    Support,
     crossing_weights,
     event_groups,
     integer_scores,
-    n_effective,
 )
 
 
@@ -62,7 +62,6 @@ class StoredScores:
         """Probability per bunch crossing of the accepted."""
         return self.sum(accepted) * UNIT
 
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        """Number of the accepted events, and effective number."""
-        groups = None if self.groups is None else self.groups[accepted]
-        return int(accepted.sum()), n_effective(self.weights[accepted], groups)
+    def support(self, accepted: BoolArray) -> Support:
+        """What the accepted events are."""
+        return Support.of(self.weights[accepted], None if self.groups is None else self.groups[accepted])

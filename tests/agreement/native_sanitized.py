@@ -13,6 +13,7 @@ from native_networks import arbitrary_network, events, random_networks, wide_inp
 
 from l1ad import compiler
 from l1ad.emulate import Histogram, reference
+from l1ad.emulate.histogram import TABLES
 from l1ad.emulate.native import Native
 from l1ad.errors import UnsupportedError
 from l1ad.events.schema import InputColumn
@@ -99,7 +100,7 @@ def run(network, isa, x, expected):
         weight = exactly(np.arange(len(x), dtype=float))
         filled = native.fill(Histogram.of(network, 3, 1.0), x, exactly(category), weight)
         defined = Histogram.of(network, 3, 1.0).fill(expected, category, weight)
-        for table in ("counts", "sums", "squares"):
+        for table in TABLES:
             if not np.array_equal(getattr(filled, table), getattr(defined, table)):
                 raise SystemExit(f"{isa}: {table} differ: {network.operations}")
     return n_events

@@ -15,6 +15,7 @@ import pytest
 from studies import random_trigger_events, small_network, write_events
 
 from l1ad.cli import main
+from l1ad.emulate.histogram import TABLES
 from l1ad.events.menu import load_menu
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import concatenate
@@ -61,7 +62,7 @@ def parts(tmp_path, monkeypatch):
 def assert_same(found, expected):
     for name in ("digest", "low", "high", "categories", "unit", "total"):
         assert getattr(found, name) == getattr(expected, name), name
-    for name in ("counts", "sums", "squares"):
+    for name in TABLES:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 

@@ -12,6 +12,8 @@ from l1ad.operations import Cast, Dense, Dot, Input, Merge
 
 COLUMNS = (InputColumn("pt", 0, 255, 0.5, "GeV"), InputColumn("eta", -100, 100, 0.1, "1"))
 BITS = qkeras.quantized_bits(8, 3, alpha=1)
+FIXED = {"kernel_quantizer": BITS, "kernel_initializer": "ones"}
+"""Of few weights: QKeras draws random ones again if they happen to be close, and Keras then warns."""
 
 
 def scaling(name="scaling"):
@@ -92,7 +94,7 @@ def chain(*layers, shape=(4,)):
 
 def one(**options):
     options |= {"kernel_initializer": "zeros", "name": "one"}
-    return qkeras.QDense(1, **{"kernel_quantizer": BITS, "bias_quantizer": BITS, **options})
+    return qkeras.QDense(1, **{**FIXED, "bias_quantizer": BITS, **options})
 
 
 def test_the_first_quantiser_is_the_type_of_the_input():
@@ -189,7 +191,7 @@ REFUSED = [
      "model must have 1 input, not 2; make a model of one of them"),
     (lambda: keras.Model((x := keras.Input((1,))), [inputs()(x), x]),
      "model must have 1 output, not 2; make a model of one of them"),
-    (lambda: chain(inputs(), qkeras.QConv1D(1, 2, kernel_quantizer=BITS), LAYERS.GlobalMaxPool1D(), shape=(None, 1)),
+    (lambda: chain(inputs(), qkeras.QConv1D(1, 2, **FIXED), LAYERS.GlobalMaxPool1D(), shape=(None, 1)),
      "model must have an input of known shape, not (None, None, 1)"),
     (lambda: chain(one()),
      "layer 'one': reads an input of unknown type; begin with a QActivation(quantized_bits), or state the columns of "
@@ -241,7 +243,7 @@ REFUSED = [
      f"layer 'sequential': Sequential {NONE}; join its layers and those of the model in one model"),
     (lambda: chain(inputs(), LAYERS.Lambda(lambda x: x, name="own"), one()),
      f"layer 'own': Lambda {NONE}; use a layer, such as keras.layers.Subtract"),
-    (lambda: chain(inputs(), qkeras.QConv1D(1, 2, dilation_rate=2, kernel_quantizer=BITS, name="wide"), shape=(3, 1)),
+    (lambda: chain(inputs(), qkeras.QConv1D(1, 2, dilation_rate=2, name="wide", **FIXED), shape=(3, 1)),
      "layer 'wide': dilation_rate must be 1, not (2,); retrain without it"),
     (lambda: chain(inputs(), LAYERS.Flatten("channels_first", name="flat"), one(), shape=(2, 2)),
      "layer 'flat': data_format must be channels_last, not channels_first; retrain without it"),

@@ -169,7 +169,7 @@ def test_order_does_not_matter():
     mixed = rng.permutation(3000)
     one = Counted.of_scores(scores, weights, groups)
     other = Counted.of_scores(scores[mixed], weights[mixed], groups[mixed])
-    for name in ("codes", "events", "sums", "effective"):
+    for name in ("codes", "events", "sums", "effective", "skewness"):
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
@@ -332,7 +332,7 @@ def test_what_cannot_be_counted():
 
 def test_all_passing_and_none():
     curve = rate_curve(Counted.of_scores(np.full(100, 7)), CROSSING_HZ, simulated=True)
-    assert curve.at(-(10**6)) == curve.at(7) == Rate(CROSSING_HZ, CROSSING_HZ / 10, 100.0, 100, curve.stage, 100)
+    assert curve.at(-(10**6)) == curve.at(7) == Rate(CROSSING_HZ, CROSSING_HZ / 10, 100.0, 100, curve.stage, 100, 0.1)
     assert isinstance(curve.at(8), Refused)
     nothing = rate_curve(Counted.of_scores(np.full(100, 7), part=np.zeros(100, bool)), CROSSING_HZ, simulated=True)
     assert np.isnan(nothing.rates_hz).all()

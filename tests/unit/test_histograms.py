@@ -102,8 +102,10 @@ def test_any_weights_are_summed_exactly(rng):
     found = rate_above(histogram, 30, CROSSING_HZ, simulated=True)
     assert found.value_hz == CROSSING_HZ * (sum(units) / 2**61)
     assert found.n_effective == sum(units) ** 2 / sum(u * u for u in units)
+    assert found.skewness == math.sqrt(sum(u**3 for u in units) ** 2 / sum(u**2 for u in units) ** 3)
     stored = rate(scores, weights, 30, CROSSING_HZ, simulated=True)
     assert (found.value_hz, found.error_hz) == pytest.approx((stored.value_hz, stored.error_hz), rel=1e-12)
+    assert found.interval_hz == pytest.approx(stored.interval_hz, rel=1e-12)
     assert found.n_raw == stored.n_raw
 
 
@@ -210,10 +212,10 @@ def test_a_histogram_must_be_of_a_whole_sample():
     assert efficiency_of(counted(SCORES, 200 * WEIGHTS), N // 2).value == 0.5  # of any scale
 
 
-def test_sums_of_squares_go_beyond_64_bits():
+def test_sums_of_squares_and_cubes_go_beyond_64_bits():
     histogram = counted(SCORES, WEIGHTS, unit=2.0**-61)
     found = rate_above(histogram, 0, CROSSING_HZ, simulated=True)
-    assert (found.value_hz, found.n_effective) == (CROSSING_HZ, N)
+    assert (found.value_hz, found.n_effective, found.skewness) == (CROSSING_HZ, N, N**-0.5)
 
 
 @pytest.mark.parametrize("weights", [WEIGHTS, None])

@@ -106,16 +106,18 @@ def menus(draw):
 
 
 def agrees(found, chances, sample):
-    """A rate is that of the weights times the chances, and so is its error; `sample`: number, Σw and Σw² by word."""
-    sums = sum((chance * w for chance, (_, w, _) in zip(chances, sample, strict=True)), Fraction(0))
-    squares = sum((chance**2 * q for chance, (_, _, q) in zip(chances, sample, strict=True)), Fraction(0))
+    """A rate is that of the weights times the chances, and so is its error; `sample`: number, Σw, Σw², Σw³ by word."""
+    sums = sum((chance * w for chance, (_, w, _, _) in zip(chances, sample, strict=True)), Fraction(0))
+    squares = sum((chance**2 * q for chance, (_, _, q, _) in zip(chances, sample, strict=True)), Fraction(0))
+    cubes = sum((chance**3 * q for chance, (*_, q) in zip(chances, sample, strict=True)), Fraction(0))
     effective = float(sums**2 / squares) if squares else 0.0
-    assert found.n_raw == sum(n for chance, (n, _, _) in zip(chances, sample, strict=True) if chance)
+    assert found.n_raw == sum(n for chance, (n, *_) in zip(chances, sample, strict=True) if chance)
     assert found.n_effective == pytest.approx(effective, rel=1e-9)
     if effective >= 25.000001:
         assert found.value_hz == pytest.approx(float(sums) * CROSSING_HZ, rel=1e-11)
         assert found.error_hz == pytest.approx(math.sqrt(squares) * CROSSING_HZ, rel=1e-9)
-        assert found.n_events == sum(n for n, _, _ in sample)
+        assert found.skewness == pytest.approx(math.sqrt(cubes**2 / squares**3), rel=1e-9)
+        assert found.n_events == sum(n for n, *_ in sample)
     elif effective < 24.999999:
         assert isinstance(found, Refused)
 
@@ -131,8 +133,8 @@ def test_every_rate_is_that_of_all_outcomes_of_the_prescalers(case):
         return
     sample = {}
     for word, w in zip(map(tuple, fired.tolist()), np.rint(weight / UNIT), strict=True):
-        n, sums, squares = sample.get(word, (0, 0, 0))
-        sample[word] = n + 1, sums + Fraction(w) * Fraction(UNIT), squares + (Fraction(w) * Fraction(UNIT)) ** 2
+        n, *sums = sample.get(word, (0, 0, 0, 0))
+        sample[word] = n + 1, *(s + (Fraction(w) * Fraction(UNIT)) ** (1 + i) for i, s in enumerate(sums))
     oracle, sample = [expected(word, menu) for word in sample], list(sample.values())
     found = menu_rates(patterns, menu, CROSSING_HZ, **SIMULATED)
     on = [i for i, seed in enumerate(menu) if seed.prescale]
@@ -208,10 +210,11 @@ def test_exclusive_patterns_sum_to_the_or_exactly():
     fired, weight = rng.random((5000, 8)) < 0.2, rng.exponential(1, 5000) / 5000
     patterns = filled(fired, weight)
     units = np.rint(weight / UNIT).astype(np.int64)
-    fires = [w for word, (_, w, _) in patterns.table.items() if any(word)]
+    fires = [w for word, (_, w, *_) in patterns.table.items() if any(word)]
     assert sum(fires) == int(units[fired.any(axis=1)].sum())
-    assert patterns.total == sum(w for _, w, _ in patterns.table.values()) == int(units.sum())
-    assert sum(q for _, _, q in patterns.table.values()) == sum(w * w for w in units.tolist())
+    assert patterns.total == sum(w for _, w, *_ in patterns.table.values()) == int(units.sum())
+    assert sum(q for _, _, q, _ in patterns.table.values()) == sum(w**2 for w in units.tolist())
+    assert sum(q for *_, q in patterns.table.values()) == sum(w**3 for w in units.tolist())
     alone = [int(units[fired[:, i] & (fired.sum(axis=1) == 1)].sum()) for i in range(8)]
     assert [patterns.table[np.packbits(np.eye(8, dtype=bool)[i]).tobytes()][1] for i in range(8)] == alone
     menu = seeds(*[1] * 8)
@@ -372,8 +375,8 @@ def test_sums_are_exact_to_the_last_unit():
     units = [2**60, 2**60 + 2**10, 3, 2**31 + 1, 2**31 - 1]
     table = filled(fired, weight).table
     assert table == {
-        b"\x80": (3, sum(units[:3]), sum(w * w for w in units[:3])),
-        b"\x40": (2, sum(units[3:]), sum(w * w for w in units[3:])),
+        b"\x80": (3, *(sum(w**power for w in units[:3]) for power in (1, 2, 3))),
+        b"\x40": (2, *(sum(w**power for w in units[3:]) for power in (1, 2, 3))),
     }
 
 
@@ -394,7 +397,7 @@ def test_groups_count_once_as_in_rates():
             (row.cumulative, fired[:, : i + 1].any(axis=1)),
         ):
             expected = rate(chosen.astype(int), weight, 1, CROSSING_HZ, simulated=True, groups=groups)
-            for name in ("value_hz", "error_hz", "n_effective", "n_raw"):
+            for name in ("value_hz", "error_hz", "n_effective", "n_raw", "skewness"):
                 assert getattr(mine, name) == pytest.approx(getattr(expected, name), rel=1e-10)
     assert found.total.value_hz == alone.total.value_hz
     assert found.total.error_hz > 1.5 * alone.total.error_hz

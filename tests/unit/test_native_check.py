@@ -10,7 +10,7 @@ from native_networks import wide_input
 from l1ad import emulate as package
 from l1ad.compare import corners, random_inputs
 from l1ad.emulate import Histogram, checked, emulate, emulator, native_emulator, reference
-from l1ad.emulate.histogram import MAX_BINS, MAX_SUM
+from l1ad.emulate.histogram import MAX_BINS, MAX_SUM, TABLES
 from l1ad.emulate.native import Native, available, library
 from l1ad.errors import MismatchError, ToolNotFoundError, UnsupportedError
 from l1ad.fixed import FixedPoint
@@ -201,18 +201,19 @@ def test_the_package_says_what_it_offers():
 
 
 def defined(network, x, n_categories, category, units):
-    """Counts, Σw and Σw² by category and bin, event by event in Python's integers."""
+    """Counts, Σw, Σw² and Σw³ by category and bin, event by event in Python's integers."""
     flow = network.flows[network.score.name]
     low, bins = int(flow.low[0]), int(flow.high[0]) - int(flow.low[0]) + 1
-    found = [[[0] * bins for _ in range(n_categories)] for _ in range(3)]
+    found = [[[0] * bins for _ in range(n_categories)] for _ in range(4)]
     for score, c, w in zip(reference.emulate(network, x).tolist(), category, units, strict=True):
-        for table, term in zip(found, (1, w, w * w), strict=True):
+        for table, term in zip(found, (1, w, w**2, w**3), strict=True):
             table[c][score - low] += term
     return found
 
 
-def squares(histogram):
-    return [[int(low) + (int(high) << 64) for low, high in category] for category in histogram.squares.tolist()]
+def whole(table):
+    """Squares or cubes as Python's integers, by category and bin."""
+    return [[sum(limb << 64 * i for i, limb in enumerate(limbs)) for limbs in category] for category in table.tolist()]
 
 
 @pytest.fixture
@@ -232,7 +233,7 @@ def filled(network, rng):
 
 def test_filling_is_the_definition(network, filled, native):
     x, category, units = filled
-    counts, sums, second = defined(network, x, 3, category.tolist(), units.tolist())
+    counts, sums, second, third = defined(network, x, 3, category.tolist(), units.tolist())
     scores = reference.emulate(network, x)
     for threads in (0, 1, 2, 5):  # 0: by the definition itself
         histogram = Histogram.of(network, 3, 0.25)
@@ -242,8 +243,10 @@ def test_filling_is_the_definition(network, filled, native):
             assert histogram.fill(scores, category, units * 0.25) is histogram
         assert histogram.counts.tolist() == counts
         assert histogram.sums.tolist() == sums
-        assert squares(histogram) == second
-        assert max(map(max, squares(histogram))) > 2**64
+        assert whole(histogram.squares) == second
+        assert whole(histogram.cubes) == third
+        assert max(map(max, second)) > 2**64
+        assert max(map(max, third)) > 2**64
         assert (histogram.events, histogram.total) == (len(x), int(units.sum()))
 
 
@@ -253,7 +256,7 @@ def test_categories_and_weights_may_be_left_out(network, filled, isa, require):
     if isa not in available():
         pytest.skip(f"this processor lacks the instruction set {isa}: its histograms are not tested here")
     native, (x, category, units) = Native(network, isa), filled
-    counts, sums, second = defined(network, x, 3, category.tolist(), units.tolist())
+    counts, sums, second, third = defined(network, x, 3, category.tolist(), units.tolist())
     alone = native.fill(Histogram.of(network), x)
     assert alone.counts.tolist() == [np.sum(counts, axis=0).tolist()]
     assert alone.sums.shape == (0, 0)
@@ -261,7 +264,8 @@ def test_categories_and_weights_may_be_left_out(network, filled, isa, require):
     assert native.fill(Histogram.of(network, 3), x, category, threads=2).counts.tolist() == counts
     weighed = native.fill(Histogram.of(network, 1, 1.0), x.astype(np.int16), None, units)
     assert weighed.sums.tolist() == [np.sum(sums, axis=0).tolist()]
-    assert squares(weighed) == [np.sum(np.array(second, object), axis=0).tolist()]
+    assert whole(weighed.squares) == [np.sum(np.array(second, object), axis=0).tolist()]
+    assert whole(weighed.cubes) == [np.sum(np.array(third, object), axis=0).tolist()]
 
 
 def test_filling_in_pieces_and_adding_gives_the_same(network, filled, native):
@@ -279,12 +283,12 @@ def test_filling_in_pieces_and_adding_gives_the_same(network, filled, native):
 
 
 def same(one, other):
-    tables = ("counts", "sums", "squares")
-    return one.total == other.total and all(np.array_equal(getattr(one, t), getattr(other, t)) for t in tables)
+    return one.total == other.total and all(np.array_equal(getattr(one, t), getattr(other, t)) for t in TABLES)
 
 
-def test_adding_is_associative_and_commutative_and_carries(network):
-    """Σw² beyond 64 bits, its lower half at every edge."""
+@pytest.mark.parametrize(("table", "limbs"), [("squares", 2), ("cubes", 3)])
+def test_adding_is_associative_and_commutative_and_carries(network, table, limbs):
+    """Σw² and Σw³ beyond 64 bits, each limb but the highest at every edge."""
     edges = [0, 1, 2**32, 2**63 - 1, 2**63, 2**64 - 2, 2**64 - 1]
     flow = network.flows[network.score.name]
     bins = int(flow.high[0] - flow.low[0]) + 1
@@ -292,32 +296,35 @@ def test_adding_is_associative_and_commutative_and_carries(network):
     def made(*numbers):
         histogram = Histogram.of(network, 1, 1.0)
         for i, number in enumerate(numbers):
-            histogram.squares[0, i] = number & (2**64 - 1), number >> 64
+            getattr(histogram, table)[0, i] = [number >> 64 * limb & (2**64 - 1) for limb in range(limbs)]
         return histogram
 
     def total(*histograms):
         sum = Histogram.of(network, 1, 1.0)
         for histogram in histograms:
             sum.add(histogram)
-        return squares(sum)[0]
+        return whole(getattr(sum, table))[0]
 
     for a in edges:
         for b in edges:
-            numbers = [a + (7 << 64), b, a]
-            others = [b, a + (2**60 << 64), a]
-            third = [2**64 - 1, 1, b + (5 << 64)]
+            top = 64 * (limbs - 1)
+            middle = sum((2**64 - 1) << 64 * limb for limb in range(1, limbs - 1))  # carries go through it
+            numbers = [a + middle + (7 << top), b + middle, a]
+            others = [b, a + (2**60 << top), a + middle]
+            third = [2**64 - 1, 1, b + (5 << top)]
             expected = [sum(n) for n in zip(numbers, others, third, strict=True)] + [0] * (bins - 3)
             one, two, three = made(*numbers), made(*others), made(*third)
             for order in permutations((one, two, three)):
                 assert total(*order) == expected
-            assert squares(made(*numbers).add(made(*others).add(three)))[0] == expected
+            assert whole(getattr(made(*numbers).add(made(*others).add(three)), table))[0] == expected
 
 
 def test_one_event_of_the_largest_weight(network, native):
     x = corners(network)[:1]
     for fill in (lambda h, w: native.fill(h, x, None, w), lambda h, w: h.fill(reference.emulate(network, x), None, w)):
         histogram = fill(Histogram.of(network, 1, 0.5), [2.0**60])
-        assert (int(histogram.sums.max()), max(squares(histogram)[0])) == (2**61, 2**122)
+        found = (histogram.sums.tolist(), whole(histogram.squares), whole(histogram.cubes))
+        assert tuple(max(sums[0]) for sums in found) == (2**61, 2**122, 2**183)
         with pytest.raises(
             ValueError, match=r"weights must sum to less than 2\*\*62 units of 0.5; choose a larger unit"
         ):

@@ -10,6 +10,7 @@ import pytest
 from studies import random_trigger_events, small_network, write_events
 
 from l1ad.emulate import Histogram, native_emulator, reference
+from l1ad.emulate.histogram import TABLES
 from l1ad.events.menu import Menu, decide, load_menu, seed_of_name
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import EventFile, concatenate, inputs
@@ -79,7 +80,7 @@ def sorted_by(events, category):
 def assert_same(found, expected):
     for name in ("digest", "low", "high", "categories", "unit", "total"):
         assert getattr(found, name) == getattr(expected, name), name
-    for name in ("counts", "sums", "squares"):
+    for name in TABLES:
         np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 

@@ -64,6 +64,7 @@ def test_the_rate_of_a_part_is_that_of_its_crossings():
         alone = rate(scores[part == i], w, 60, CROSSING_HZ, simulated=True, groups=groups[part == i])
         assert found.rates[i].value_hz == pytest.approx(alone.value_hz, rel=1e-12)
         assert found.rates[i].n_effective == pytest.approx(alone.n_effective, rel=1e-12)
+        assert found.rates[i].skewness == pytest.approx(alone.skewness, rel=1e-12)
         assert found.rates[i].n_raw == alone.n_raw
     whole = rate(scores, weights, 60, CROSSING_HZ, simulated=True)
     assert found.shares @ found.values_hz == pytest.approx(whole.value_hz, rel=1e-12)
@@ -353,6 +354,7 @@ def test_a_shifted_profile_moves_the_threshold_as_it_must():
         assert same.rate == same.threshold.rate
         assert same.rate.value_hz == pytest.approx(found.nominal.rate.value_hz, rel=1e-12)
         assert same.rate.n_effective == pytest.approx(found.nominal.rate.n_effective, rel=1e-12)
+        assert same.rate.skewness == pytest.approx(found.nominal.rate.skewness, rel=1e-12)
         assert same.lost == pytest.approx(0, abs=1e-12)
         for shift, move in ((down, -1), (up, 1)):
             moved = np.zeros(5)
@@ -367,6 +369,7 @@ def test_a_shifted_profile_moves_the_threshold_as_it_must():
     assert [s.threshold.raw for s in counted.shifts] == [s.threshold.raw for s in stored.shifts]
     for a, b in zip(counted.shifts, stored.shifts, strict=True):
         assert a.rate.n_effective == pytest.approx(b.rate.n_effective, rel=1e-9)
+        assert a.rate.skewness == pytest.approx(b.rate.skewness, rel=1e-9)
         assert a.rate.n_raw == b.rate.n_raw
 
 

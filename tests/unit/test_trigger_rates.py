@@ -15,7 +15,7 @@ from l1ad.trigger.rates import (
     rate,
     working_point,
 )
-from l1ad.trigger.samples import n_effective
+from l1ad.trigger.samples import Support, n_effective
 
 N = 10_000
 SCORES = np.arange(N)
@@ -115,6 +115,15 @@ def test_n_effective_has_known_values():
     assert n_effective(np.array([3.0, 1.0])) == pytest.approx(1.6)
     assert n_effective(np.array([1e-200, 1e-200, 0.0])) == pytest.approx(2)
     assert n_effective(np.array([])) == 0
+
+
+def test_skewness_has_known_values():
+    assert Support.of(np.full(7, 0.3)) == (7, pytest.approx(7), pytest.approx(7**-0.5))
+    assert Support.of(np.array([3.0, 1.0])) == (2, pytest.approx(1.6), pytest.approx(28 / 10**1.5))
+    assert Support.of(np.array([1e-200, 3e-200, 0.0])) == (3, pytest.approx(1.6), pytest.approx(28 / 10**1.5))
+    assert Support.of(np.array([1.0, 2.0, 1.0]), np.array([4, 0, 4])) == (3, 2, pytest.approx(2**-0.5))
+    assert Support.of(np.array([])) == Support.of_sums(0, 0, 0, 0) == (0, 0, 0)
+    assert Support.of_sums(2, 4, 10, 28) == (2, 1.6, pytest.approx(28 / 10**1.5))
 
 
 def test_rate_of_equal_weights():

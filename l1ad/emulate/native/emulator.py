@@ -119,7 +119,7 @@ class Native:
         def count(part: slice) -> None:
             mine = free.pop()
             to = CHistogram(mine.low, mine.shift, mine.counts.shape[1], mine.counts.ctypes.data)
-            to.sums, to.squares = mine.sums.ctypes.data, mine.squares.ctypes.data
+            to.sums, to.squares, to.cubes = (a.ctypes.data for a in (mine.sums, mine.squares, mine.cubes))
             to.category = None if numbers is None else numbers[part].ctypes.data
             to.weight = None if weights is None else weights[part].ctypes.data
             self._run(source, part, None, to)

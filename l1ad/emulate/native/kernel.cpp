@@ -54,6 +54,7 @@ struct Histogram {
     std::int64_t low, shift, bins;
     std::int64_t *counts, *sums;
     unsigned __int128 *squares;
+    std::uint64_t *cubes; // three of each bin
     const std::int64_t *category, *weight;
 };
 
@@ -77,6 +78,7 @@ constexpr int DWORD = 4 * EVENTS; // bytes of one dword of a block
 
 typedef std::int32_t i32;
 typedef std::int64_t i64;
+typedef unsigned __int128 u128;
 
 INLINE char *dword(char *arena, const Value &v, i64 number) { return arena + (v.start + number) * DWORD; }
 
@@ -912,6 +914,17 @@ bool enter(const Plan &p, const Source &from, i64 event, int count, i64 events, 
     return good;
 }
 
+// Adds square * w, of a w below 2**62, to 192 bits
+void add_cube(std::uint64_t *to, u128 square, i64 w) {
+    const u128 low = static_cast<u128>(static_cast<std::uint64_t>(square)) * static_cast<u128>(w);
+    const u128 high = (square >> 64) * static_cast<u128>(w) + (low >> 64);
+    u128 sum = static_cast<u128>(to[0]) + static_cast<std::uint64_t>(low);
+    to[0] = static_cast<std::uint64_t>(sum);
+    sum = (sum >> 64) + to[1] + static_cast<std::uint64_t>(high);
+    to[1] = static_cast<std::uint64_t>(sum);
+    to[2] += static_cast<std::uint64_t>(sum >> 64) + static_cast<std::uint64_t>(high >> 64);
+}
+
 void fill(const Histogram &h, i64 event, int count, const i64 *scores) {
     for (int e = 0; e < count; e++) {
         const i64 bin = ((scores[e] - h.low) >> h.shift) + (h.category ? h.category[event + e] * h.bins : 0);
@@ -919,7 +932,9 @@ void fill(const Histogram &h, i64 event, int count, const i64 *scores) {
         if (h.weight) {
             const i64 w = h.weight[event + e];
             h.sums[bin] += w;
-            h.squares[bin] += static_cast<unsigned __int128>(w) * static_cast<unsigned __int128>(w);
+            const u128 square = static_cast<u128>(w) * static_cast<u128>(w);
+            h.squares[bin] += square;
+            add_cube(h.cubes + 3 * bin, square, w);
         }
     }
 }

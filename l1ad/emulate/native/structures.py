@@ -86,5 +86,5 @@ class CHistogram(ctypes.Structure):
 
     _fields_ = (
         *((name, ctypes.c_int64) for name in ("low", "shift", "bins")),
-        *((name, ctypes.c_void_p) for name in ("counts", "sums", "squares", "category", "weight")),
+        *((name, ctypes.c_void_p) for name in ("counts", "sums", "squares", "cubes", "category", "weight")),
     )

@@ -16,11 +16,14 @@ from copy import copy
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType, TracebackType
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from l1ad import __version__
 from l1ad.emulate import Histogram
+from l1ad.emulate.histogram import TABLES
 from l1ad.files import digest, replacing
 from l1ad.progress import console
 from l1ad.trigger.samples import UNIT, IntArray
@@ -51,7 +54,8 @@ class Part:
     bins : int64 array, shape (k,)
         Their numbers, in all categories, one after the other.
     histogram : Histogram
-        Its arrays hold those bins only: ``counts`` and ``sums`` are of shape (k,), ``squares`` of (k, 2).
+        Its arrays hold those bins only: ``counts`` and ``sums`` are of shape (k,), ``squares`` of (k, 2), ``cubes`` of
+        (k, 3).
     """
 
     bins: IntArray
@@ -67,19 +71,27 @@ class Part:
         """As `Histogram.add`, for the bins that hold events; errors as there."""
         part = _of_bins(whole, self.bins).add(self.histogram)
         whole.total = part.total
-        whole.counts.reshape(-1)[self.bins] = part.counts
-        if whole.unit is not None:
-            whole.sums.reshape(-1)[self.bins] = part.sums
-            whole.squares.reshape(-1, 2)[self.bins] = part.squares
+        for name in _tables(whole):
+            _by_bin(whole, name)[self.bins] = getattr(part, name)
 
 
 def _of_bins(histogram: Histogram, bins: IntArray) -> Histogram:
     """Copy of some bins."""
     part = copy(histogram)
-    part.counts = histogram.counts.reshape(-1)[bins]
-    if histogram.unit is not None:
-        part.sums, part.squares = histogram.sums.reshape(-1)[bins], histogram.squares.reshape(-1, 2)[bins]
+    for name in _tables(histogram):
+        setattr(part, name, _by_bin(histogram, name)[bins])
     return part
+
+
+def _tables(histogram: Histogram) -> tuple[str, ...]:
+    """Those that events without weights fill, or all."""
+    return TABLES if histogram.unit is not None else TABLES[:1]
+
+
+def _by_bin(histogram: Histogram, name: str) -> npt.NDArray[Any]:
+    """One of its tables, the bins of all categories one after the other."""
+    table: npt.NDArray[Any] = getattr(histogram, name)
+    return table.reshape(-1, *table.shape[2:])
 
 
 class Count:
@@ -174,7 +186,7 @@ class Count:
         if self._kept is None:
             return
         part = Part.of(self.whole)
-        arrays = {name: getattr(part.histogram, name) for name in ("total", "counts", "sums", "squares")}
+        arrays = {name: getattr(part.histogram, name) for name in ("total", *TABLES)}
         with replacing(self._kept) as aside, aside.open("wb") as file:
             np.savez(file, told=json.dumps(self._told), done=np.array(self._done, np.bytes_), bins=part.bins, **arrays)
         self._saved, self._clock = len(self._done), time.monotonic()
@@ -186,7 +198,7 @@ class Count:
                 told, done = json.loads(str(arrays["told"])), arrays["done"].astype(str).tolist()
                 part = Part(arrays["bins"], copy(self.whole))
                 part.histogram.total = int(arrays["total"])
-                for name in ("counts", "sums", "squares"):
+                for name in TABLES:
                     setattr(part.histogram, name, arrays[name])
             why = next((f"of another {name}" for name, mine in self._told.items() if told.get(name) != mine), "")
             events = {name: len(piece) for piece, name in self._names.items()}

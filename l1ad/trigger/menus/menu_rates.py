@@ -21,7 +21,7 @@ import numpy as np
 
 from l1ad.trigger.menus.patterns import Patterns
 from l1ad.trigger.rates import Rate, Refused, WorkingPoint, quote, stage
-from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, check_total
+from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, Support, check_total
 
 PURE = "pure rate: rate of events that this seed accepts after its prescale, and no other seed after its own"
 PURE_UNPRESCALED = "pure rate: rate of events that this seed accepts and for which no unprescaled seed is on"
@@ -294,6 +294,7 @@ class _Table:
     counts: IntArray
     sums: FloatArray
     squares: FloatArray
+    cubes: FloatArray
     groups: IntArray
     rows: IntArray
     parts: FloatArray
@@ -319,6 +320,7 @@ class _Table:
             found[:, 0].astype(np.int64),
             found[:, 1].astype(np.float64),
             found[:, 2].astype(np.float64),
+            found[:, 3].astype(np.float64),
             np.array([names[group] for (group, _), _ in shared], np.int64),
             np.array([number[word] for (_, word), _ in shared], np.int64),
             np.array([part for _, part in shared], np.float64),
@@ -336,6 +338,7 @@ class _Table:
             self.counts[chosen],
             self.sums[chosen],
             self.squares[chosen],
+            self.cubes[chosen],
             self.groups[kept],
             row[self.rows[kept]],
             self.parts[kept],
@@ -358,20 +361,21 @@ def _measure(
 ) -> Sequence[Rate | Refused]:
     """Rate of each column of acceptance probabilities, which `columns` makes of fired bits."""
     n = columns(table.fired[:0]).shape[1]
-    counts, sums, squares = np.zeros(n, np.int64), np.zeros(n), np.zeros(n)
+    counts, sums, squares, cubes = np.zeros(n, np.int64), np.zeros(n), np.zeros(n), np.zeros(n)
     by_group = np.zeros((int(table.groups.max(initial=-1)) + 1, n))
     for part in table.split():
         accepted = columns(part.fired)
         counts += part.counts @ (accepted > 0)
         sums += part.sums @ accepted
         squares += part.squares @ accepted**2
+        cubes += part.cubes @ accepted**3
         np.add.at(by_group, part.groups, part.parts[:, None] * accepted[part.rows])
     squares += (by_group**2).sum(axis=0)
+    cubes += (by_group**3).sum(axis=0)
     effective = np.divide(sums**2, squares, out=np.zeros(n), where=squares > 0).round(9)  # 25 equal weights are 25
-    return [
-        quote(float(sums[i]) * table.unit, float(effective[i]), int(counts[i]), table.events, crossing_rate_hz, stage)
-        for i in range(n)
-    ]
+    skewness = np.divide(cubes, squares**1.5, out=np.zeros(n), where=squares > 0)
+    found = [Support(*row) for row in zip(counts.tolist(), effective.tolist(), skewness.tolist(), strict=True)]
+    return [quote(float(sums[i]) * table.unit, found[i], table.events, crossing_rate_hz, stage) for i in range(n)]
 
 
 def _others(factors: FloatArray) -> FloatArray:

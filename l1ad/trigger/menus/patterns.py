@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from itertools import combinations_with_replacement, permutations
 from typing import Any
 
 import numpy as np
@@ -31,7 +32,7 @@ class Patterns:
     total : int
         Σw of all events, in units; without weights, their number.
     table : dict
-        By pattern, packed as by `numpy.packbits`: number of events, Σw, and Σw² of those that are in no group.
+        By pattern, packed as by `numpy.packbits`: number of events, Σw, and Σw² and Σw³ of those that are in no group.
     shared : dict
         By group and pattern: Σw of the group's events, of patterns that fire.
 
@@ -44,7 +45,7 @@ class Patterns:
     names: tuple[str, ...]
     unit: float | None = None
     total: int = 0
-    table: dict[bytes, tuple[int, int, int]] = field(default_factory=dict, repr=False)
+    table: dict[bytes, tuple[int, int, int, int]] = field(default_factory=dict, repr=False)
     shared: dict[tuple[int, bytes], int] = field(default_factory=dict, repr=False)
 
     def __post_init__(self) -> None:
@@ -56,7 +57,7 @@ class Patterns:
     @property
     def events(self) -> int:
         """Number of events."""
-        return sum(count for count, _, _ in self.table.values())
+        return sum(count for count, *_ in self.table.values())
 
     def fill(
         self, fired: npt.ArrayLike, weight: npt.ArrayLike | None = None, groups: npt.ArrayLike | None = None
@@ -93,8 +94,9 @@ class Patterns:
         order = np.argsort(index, kind="stable")
         starts = np.searchsorted(index[order], np.arange(len(words)))
         counts, sums = np.diff(starts, append=len(bits)), _sums(units[order], starts)
-        for word, count, w, squares in zip(words, counts, sums, _squares(alone[order], starts), strict=True):
-            self._take(word, int(count), int(w), squares)
+        powers = [_power_sums(alone[order], starts, power) for power in (2, 3)]
+        for word, count, w, squares, cubes in zip(words, counts, sums, *powers, strict=True):
+            self._take(word, int(count), int(w), squares, cubes)
         for event in grouped:
             self._share((int(numbers[event]), words[index[event]]), int(units[event]))
         return self
@@ -115,15 +117,15 @@ class Patterns:
         if self.total + other.total >= MAX_SUM:
             raise ValueError(f"weights must sum to less than 2**62 units of {self.unit:g}; choose a larger unit")
         self.total += other.total
-        for word, (count, units, squares) in other.table.items():
-            self._take(word, count, units, squares)
+        for word, found in other.table.items():
+            self._take(word, *found)
         for key, units in other.shared.items():
             self._share(key, units)
         return self
 
-    def _take(self, word: bytes, count: int, units: int, squares: int) -> None:
-        before = self.table.get(word, (0, 0, 0))
-        self.table[word] = before[0] + count, before[1] + units, before[2] + squares
+    def _take(self, word: bytes, count: int, units: int, squares: int, cubes: int) -> None:
+        before = self.table.get(word, (0, 0, 0, 0))
+        self.table[word] = before[0] + count, before[1] + units, before[2] + squares, before[3] + cubes
 
     def _share(self, key: tuple[int, bytes], units: int) -> None:
         self.shared[key] = self.shared.get(key, 0) + units
@@ -152,12 +154,16 @@ def _sums(units: Raw, starts: Raw) -> Raw:
     return np.asarray(np.add.reduceat(units, starts)) if len(units) else units
 
 
-def _squares(units: Raw, starts: Raw) -> list[int]:
-    """Σw² of the events from each start to the next, exact: of products of 31 bits, halves are summed apart."""
-    high, low = units >> 31, units & (2**31 - 1)
+def _power_sums(units: Raw, starts: Raw, power: int) -> list[int]:
+    """Σw² or Σw³ of the events from each start to the next, exact: w < 2**62 is cut in three parts of 21 bits.
+
+    A product of three parts has 63 bits; its lower 32 and the rest are summed apart.
+    """
+    parts = [units >> 21 * i & (2**21 - 1) for i in range(3)]
     sums = [0] * len(starts)
-    for product, shift in ((low * low, 0), (high * low, 32), (high * high, 62)):
-        for half, more in ((product & (2**31 - 1), 0), (product >> 31, 31)):
-            for i, part in enumerate(_sums(half, starts)):
-                sums[i] += int(part) << shift + more
+    for chosen in combinations_with_replacement(range(3), power):
+        times, term = len(set(permutations(chosen))), np.prod([parts[i] for i in chosen], axis=0)
+        for half, shift in ((term & (2**32 - 1), 0), (term >> 32, 32)):
+            for i, part in enumerate(_sums(half, starts).tolist()):
+                sums[i] += times * part << 21 * sum(chosen) + shift
     return sums

@@ -262,7 +262,7 @@ def correlations(
         few effective events.
     """
     sample = WeightedEvents.of(scores, weights, groups)
-    effective = sample.support(np.ones(len(sample.codes), np.bool_))[1]
+    effective = sample.support(np.ones(len(sample.codes), np.bool_)).n_effective
     if effective < MIN_EFFECTIVE:
         raise ValueError(f"sample must have n_eff of at least {MIN_EFFECTIVE:g}, not {effective:.3g}; add events")
     found = []

@@ -154,7 +154,7 @@ def closure(
         )
     if not 0 < lsb < math.inf:
         raise ValueError(f"lsb must be positive and finite, not {lsb}; take it from the score's type")
-    effective = firmware.support(np.ones(len(values), np.bool_))[1]
+    effective = firmware.support(np.ones(len(values), np.bool_)).n_effective
     if effective < MIN_EFFECTIVE:
         raise ValueError(f"sample must have n_eff of at least {MIN_EFFECTIVE:g}, not {effective:.3g}; add events")
     order, ranks = np.unique(values, return_inverse=True)  # ranks are integers of the same order
@@ -204,7 +204,7 @@ def _point(
     between, kept = firmware.probability(taken ^ accepted), firmware.probability(accepted)
     whole = firmware.probability(np.ones_like(accepted))
     ratio = sign * between / kept
-    effective = firmware.support(taken ^ accepted)[1]
+    effective = firmware.support(taken ^ accepted).n_effective
     error = between / math.sqrt(effective) if effective else 0.0
     of_ratio = firmware.error((sign * (taken ^ accepted) - ratio * accepted) * (whole / kept))
     misplaced = Misplaced(

@@ -24,10 +24,10 @@ from l1ad.trigger.rates import BUNCH_PLACES, MIN_EFFECTIVE, MORE_EVENTS, Rate, R
 from l1ad.trigger.samples import (
     FloatArray,
     IntArray,
+    Support,
     crossing_weights,
     event_groups,
     integer_scores,
-    n_effective,
 )
 
 MOST_BINS = 12
@@ -49,6 +49,8 @@ class RatesBy:
         To be summed over parts; no rate where `rates` refuses.
     covariance_hz2 : float64 array, shape (parts, parts)
         Of the values.
+    skewness : float64 array, shape (parts,)
+        Of what each value rests on; see `l1ad.trigger.samples.Support`.
     crossings : float64 array, shape (parts,)
         Effective number of all events of a part.
     crossing_rate_hz : float
@@ -61,6 +63,7 @@ class RatesBy:
     shares: FloatArray
     values_hz: FloatArray
     covariance_hz2: FloatArray
+    skewness: FloatArray
     crossings: FloatArray
     crossing_rate_hz: float
     stage: str
@@ -106,22 +109,18 @@ def rates_by_category(
         raise ValueError(f"x must have shape ({histogram.categories},), one per category, not {at.shape}")
     parts = Counted.of_each_category(histogram)
     i = place(parts[0].codes, parts[0].step, threshold)
-    accepted = [
-        (int(p.counts[i]), int(p.sums[i]), float(p.effective[i])) if i < len(p.codes) else (0, 0, 0.0) for p in parts
-    ]
+    supports = [p.support(accept(p.codes, threshold)) for p in parts]
+    sums = [int(p.sums[i]) if i < len(p.codes) else 0 for p in parts]
     wholes = np.array([int(p.sums[0]) for p in parts], np.float64)
     every = np.array([p.effective[0] for p in parts])
-    fraction = np.array(
-        [kept / int(p.sums[0]) if p.sums[0] else 0.0 for (_, kept, _), p in zip(accepted, parts, strict=True)]
-    )
-    support = np.array([effective for _, _, effective in accepted])
+    fraction = np.array([kept / int(p.sums[0]) if p.sums[0] else 0.0 for kept, p in zip(sums, parts, strict=True)])
+    support = np.array([found.n_effective for found in supports])
     with np.errstate(divide="ignore", invalid="ignore"):
         of_accepted = np.where(support > 0, fraction**2 / support, 0.0)  # Σw² of the accepted over (Σw)² of all
         of_all = np.where(every > 0, 1 / every, 0.0)
     variance = (1 - 2 * fraction) * of_accepted + fraction**2 * of_all
-    raw = [events for events, _, _ in accepted]
     return _rates_by(
-        at, wholes, fraction, np.diag(variance), support, raw, every, crossing_rate_hz, stage(simulated=simulated)
+        at, wholes, fraction, np.diag(variance), supports, every, crossing_rate_hz, stage(simulated=simulated)
     )
 
 
@@ -353,25 +352,14 @@ def _by_events(
     else:
         by_group = coo_array((residual, (grouped, part)), shape=(int(grouped.max()) + 1, n)).tocsr()
         covariance = (by_group.T @ by_group).toarray()
-    support: list[float] = []
-    every: list[float] = []
-    counts: list[int] = []
+    supports: list[Support] = []
+    every: list[Support] = []
     for number in range(n):
         inside = part == number
-        for chosen, out in ((inside & accepted, support), (inside, every)):
-            out.append(n_effective(w[chosen], None if grouped is None else grouped[chosen]))
-        counts.append(int((inside & accepted).sum()))
-    return _rates_by(
-        x,
-        wholes,
-        fraction,
-        covariance,
-        np.array(support),
-        counts,
-        np.array(every),
-        crossing_rate_hz,
-        stage(simulated=simulated),
-    )
+        for chosen, out in ((inside & accepted, supports), (inside, every)):
+            out.append(Support.of(w[chosen], None if grouped is None else grouped[chosen]))
+    crossings = np.array([found.n_effective for found in every])
+    return _rates_by(x, wholes, fraction, covariance, supports, crossings, crossing_rate_hz, stage(simulated=simulated))
 
 
 def _rates_by(
@@ -379,21 +367,29 @@ def _rates_by(
     wholes: FloatArray,
     fraction: FloatArray,
     covariance: FloatArray,
-    support: FloatArray,
-    n_raw: list[int],
+    supports: Sequence[Support],
     every: FloatArray,
     crossing_rate_hz: float,
     stage: str,
 ) -> RatesBy:
     values, errors = crossing_rate_hz * fraction, crossing_rate_hz * np.sqrt(np.diag(covariance))
     rates = tuple(
-        Rate(float(value), float(error), float(n), raw, stage)
-        if n >= MIN_EFFECTIVE
-        else Refused(float(n), raw, "take wider parts, or " + MORE_EVENTS)
-        for value, error, n, raw in zip(values, errors, support, n_raw, strict=True)
+        Rate(float(value), float(error), found.n_effective, found.n_raw, stage, skewness=found.skewness)
+        if found.n_effective >= MIN_EFFECTIVE
+        else Refused(found.n_effective, found.n_raw, "take wider parts, or " + MORE_EVENTS)
+        for value, error, found in zip(values, errors, supports, strict=True)
     )
+    skewness = np.array([found.skewness for found in supports])
     return RatesBy(
-        x, rates, wholes / wholes.sum(), values, crossing_rate_hz**2 * covariance, every, crossing_rate_hz, stage
+        x,
+        rates,
+        wholes / wholes.sum(),
+        values,
+        crossing_rate_hz**2 * covariance,
+        skewness,
+        every,
+        crossing_rate_hz,
+        stage,
     )
 
 

@@ -25,7 +25,7 @@ from l1ad.trigger.rates import (
     stage,
     threshold_of,
 )
-from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, crossing_weights, integer_scores
+from l1ad.trigger.samples import BoolArray, FloatArray, IntArray, Support, crossing_weights, integer_scores
 from l1ad.trigger.stability.parts import RatesBy, bin_edges, pileup_bins
 
 MAX_LOST = 0.01
@@ -125,11 +125,12 @@ def rate_at(rates: RatesBy, shares: npt.ArrayLike) -> Rate | Refused:
     if bare.any():
         raise ValueError(f"a part with a share must have events, not 0; at {rates.x[bare][0]:g}; choose other shares")
     value, variance = float(target @ rates.values_hz), float(target @ rates.covariance_hz2 @ target)
+    third = float(target**3 @ (rates.skewness * np.diag(rates.covariance_hz2) ** 1.5))
     raw = sum(rate.n_raw for rate, share in zip(rates.rates, target, strict=True) if share > 0)
     effective = value**2 / variance if variance > 0 else 0.0
     if effective < MIN_EFFECTIVE:
         return Refused(effective, raw, MORE_EVENTS)
-    return Rate(value, math.sqrt(variance), effective, raw, rates.stage)
+    return Rate(value, math.sqrt(variance), effective, raw, rates.stage, skewness=third / variance**1.5)
 
 
 def pileup_systematic(
@@ -224,15 +225,19 @@ class _Reweighted:
         """Probability per bunch crossing of the events above a threshold."""
         return math.fsum(f * part.probability(accepted) for f, part in zip(self.factors, self.parts, strict=True))
 
-    def support(self, accepted: BoolArray) -> tuple[int, float]:
-        """Number of the events above a threshold, and effective number."""
-        raw, squares = 0, []
+    def support(self, accepted: BoolArray) -> Support:
+        """What the events above a threshold are."""
+        raw, squares, cubes = 0, [0.0], [0.0]
         for f, part in zip(self.factors, self.parts, strict=True):
-            events, effective = part.support(accepted)
-            raw += events if f else 0
-            squares.append((f * part.probability(accepted)) ** 2 / effective if effective else 0.0)
+            found = part.support(accepted)
+            raw += found.n_raw if f else 0
+            if f and found.n_effective:
+                squares.append((f * part.probability(accepted)) ** 2 / found.n_effective)
+                cubes.append(found.skewness * squares[-1] ** 1.5)
         total = math.fsum(squares)
-        return raw, self.probability(accepted) ** 2 / total if total else 0.0
+        if not total:
+            return Support(raw, 0.0, 0.0)
+        return Support(raw, self.probability(accepted) ** 2 / total, math.fsum(cubes) / total**1.5)
 
 
 def _systematic(
