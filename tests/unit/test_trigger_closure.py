@@ -51,6 +51,14 @@ def test_a_shifted_score_costs_rate_but_loses_no_event(shift, events):
     assert wrong.error_percent.error == pytest.approx(100 * ratio * np.sqrt(disjoint), rel=1e-6)
 
 
+def test_a_rate_that_is_all_but_lost_has_an_error():
+    """The twin reads 1500 codes higher: of 1000 events its threshold leaves none, of a sample that could miss one."""
+    wrong = closed((CODES + 1500) * LSB).points[0].misplaced
+    assert isinstance(wrong.rate, Refused)
+    assert (wrong.rate.n_raw, wrong.error_percent.value) == (0, -100)
+    assert wrong.error_percent.error == pytest.approx(100 / 1000)
+
+
 def test_rounding_to_the_code():
     point = closed(CODES * LSB - 0.4 * LSB).points[0]
     assert (point.misplaced.raw, point.misplaced.error_hz.value) == (9000, 0)

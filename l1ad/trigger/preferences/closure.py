@@ -54,7 +54,8 @@ class Misplaced:
     error_hz : Measured
         That minus the rate at the firmware's own threshold; its error is of the events in between, which alone differ.
     error_percent : Measured
-        The same, of the rate at the firmware's own threshold.
+        The same, of the rate at the firmware's own threshold.  Where few or no events are left, so that `rate` is refused,
+        one effective event more is within the error: -100 % is not known to be all.
     """
 
     raw: int
@@ -207,9 +208,12 @@ def _point(
     effective = firmware.support(taken ^ accepted).n_effective
     error = between / math.sqrt(effective) if effective else 0.0
     of_ratio = firmware.error((sign * (taken ^ accepted) - ratio * accepted) * (whole / kept))
+    rate = firmware.rate(taken, crossing_rate_hz, simulated=simulated)
+    if isinstance(rate, Refused):
+        of_ratio = math.hypot(of_ratio, 1 / own.rate.n_effective)
     misplaced = Misplaced(
         raw=code,
-        rate=firmware.rate(taken, crossing_rate_hz, simulated=simulated),
+        rate=rate,
         error_hz=Measured(sign * between * crossing_rate_hz, error * crossing_rate_hz),
         error_percent=Measured(100 * ratio, 100 * of_ratio),
     )
