@@ -472,7 +472,7 @@ def _range(bits, signed):
     return (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1) if signed else (0, 2**bits - 1)
 
 
-@pytest.mark.parametrize("name", ["rate.h5", "signal_ttbar.h5"])
+@pytest.mark.parametrize("name", ["train.h5", "signal_ttbar.h5"])
 def test_files_packed_by_gzip_are_read(name):
     places = input_places(SCHEMA)
     with EventFile(ROOT / "sample" / name) as file:
