@@ -54,8 +54,8 @@ class Misplaced:
     error_hz : Measured
         That minus the rate at the firmware's own threshold; its error is of the events in between, which alone differ.
     error_percent : Measured
-        The same, of the rate at the firmware's own threshold.  Where few or no events are left, so that `rate` is refused,
-        one effective event more is within the error: -100 % is not known to be all.
+        The same, of the rate at the firmware's own threshold.  Where so few events are left that `rate` is refused, one
+        effective event more is within the error: -100 % is not known to be all.
     """
 
     raw: int
