@@ -29,6 +29,7 @@ from from_disk import NETWORK, TARGET_HZ, write
 
 from l1ad.emulate import Histogram, emulator
 from l1ad.emulate.checked import cores
+from l1ad.emulate.histogram import TABLES
 from l1ad.network import Network
 from l1ad.progress import console
 from l1ad.trigger.counting import farm, scan
@@ -65,7 +66,7 @@ def kill_a_worker(killed: list[int]) -> None:
 
 def assert_equal(one: Histogram, other: Histogram) -> None:
     """Refuse two histograms that differ in a bit."""
-    arrays = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in ("counts", "sums", "squares"))
+    arrays = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in TABLES)
     if not arrays or one.total != other.total:
         raise SystemExit("the histograms must be equal, and are not")
 
