@@ -10,7 +10,7 @@ import pytest
 from l1ad.emulate import reference
 from l1ad.errors import ToolNotFoundError, UnsupportedError
 from l1ad.fuzz import run
-from l1ad.fuzz.run import Report, fuzz, replay, reread, simulate
+from l1ad.fuzz.run import Report, fuzz, replay, reread
 from l1ad.network import Network
 from l1ad.operations import Input
 
@@ -96,11 +96,6 @@ def test_a_clean_run_finds_nothing(tmp_path):
     report = fuzz(7, 24, tmp_path, {"import": reread})
     assert report == Report(24, report.n_events, 0, report.seconds, ())
     assert report.n_events > 24 * run.N_EVENTS
-
-
-def test_a_clean_run_through_the_compiler_finds_nothing(tmp_path, require):
-    require("compiler")
-    assert fuzz(8, 4, tmp_path, {"C simulation": simulate}).cases == ()  # each kind once
 
 
 def test_cases_that_cannot_be_run_again_are_refused(tmp_path):
