@@ -217,15 +217,15 @@ class Support(NamedTuple):
             return cls(len(weights), 0.0, 0.0)
         scaled = summed / summed.max()  # so that tiny weights do not underflow when squared
         squared = np.square(scaled)
-        squares, cubes = Fraction(float(squared.sum())), Fraction(float((squared * scaled).sum()))
-        return cls(len(weights), float(scaled.sum() ** 2 / squared.sum()), math.sqrt(cubes**2 / squares**3))
+        sums = (Fraction(float(powers.sum())) for powers in (scaled, squared, squared * scaled))
+        return cls.of_sums(len(weights), *sums)
 
     @classmethod
-    def of_sums(cls, n_raw: int, sums: int, squares: int, cubes: int) -> Self:
+    def of_sums(cls, n_raw: int, sums: int | Fraction, squares: int | Fraction, cubes: int | Fraction) -> Self:
         """Of exact sums, in any unit: rounded once."""
         if not squares:
             return cls(n_raw, 0.0, 0.0)
-        return cls(n_raw, sums * sums / squares, math.sqrt(cubes * cubes / squares**3))
+        return cls(n_raw, float(sums**2 / squares), math.sqrt(cubes**2 / squares**3))
 
 
 def n_effective(weights: FloatArray, groups: IntArray | None = None) -> float:

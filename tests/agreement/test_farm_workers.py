@@ -12,10 +12,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from same_histograms import assert_same
 from studies import random_trigger_events, small_network, write_events
 
 from l1ad.cli import main
-from l1ad.emulate.histogram import TABLES
 from l1ad.events.menu import load_menu
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import concatenate
@@ -57,13 +57,6 @@ def parts(tmp_path, monkeypatch):
         events.meta["seeds"] = (rng.random((n, 2)) < 0.2).astype(np.uint8)
         write_events(tmp_path / f"part-{seed}.h5", events, seeds=["a", "b"])
     return tmp_path / "part-*.h5"
-
-
-def assert_same(found, expected):
-    for name in ("digest", "low", "high", "categories", "unit", "total"):
-        assert getattr(found, name) == getattr(expected, name), name
-    for name in TABLES:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 
 def error(function):

@@ -10,10 +10,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from same_histograms import assert_same
 from studies import random_trigger_events, small_network, write_events
 
 from l1ad.emulate import Histogram
-from l1ad.emulate.histogram import TABLES
 from l1ad.events.menu import load_menu, seed_of_name
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.stream import EventStream
@@ -79,13 +79,6 @@ def taken(monkeypatch):
 def count(files, kept=None, category=None, weighted=True, threads=1, network=NETWORK):
     stream = EventStream(files, columns=(), meta=())
     return scan.fill_stream(network, stream, category, weighted=weighted, threads=threads, kept=kept)
-
-
-def assert_same(found, expected):
-    for name in ("digest", "low", "high", "categories", "unit", "total"):
-        assert getattr(found, name) == getattr(expected, name), name
-    for name in TABLES:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 
 def interrupt_at(monkeypatch, taken, number):

@@ -7,10 +7,10 @@ from pathlib import Path
 import h5py
 import numpy as np
 import pytest
+from same_histograms import assert_same
 from studies import random_trigger_events, small_network, write_events
 
 from l1ad.emulate import Histogram, native_emulator, reference
-from l1ad.emulate.histogram import TABLES
 from l1ad.events.menu import Menu, decide, load_menu, seed_of_name
 from l1ad.events.schema import input_columns, load_schema
 from l1ad.events.store import EventFile, concatenate, inputs
@@ -75,13 +75,6 @@ def sorted_by(events, category):
         assert (decisions[:, 1] > decisions[:, 0]).any(), "the prescaled seed would take more"
         return decisions[:, 0], 2
     return np.array([int(mu >= 40) + int(mu >= 50.5) for mu in events.meta["pileup"]], int), 3
-
-
-def assert_same(found, expected):
-    for name in ("digest", "low", "high", "categories", "unit", "total"):
-        assert getattr(found, name) == getattr(expected, name), name
-    for name in TABLES:
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name), name)
 
 
 @pytest.mark.usefixtures("executor")
